@@ -1,0 +1,49 @@
+"""Loratory: fine-tune a language model, and prove it got better.
+
+`loratory.run(RunConfig(...))` is the whole line; every stage of it is a function here too.
+Nothing is imported before it is used: `import loratory` is light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loratory.config import RunConfig
+    from loratory.errors import LoratoryError
+    from loratory.pipeline import check, compare, predict, prepare, report, run, score, train
+    from loratory.runs import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LoratoryError",
+    "Run",
+    "RunConfig",
+    "check",
+    "compare",
+    "predict",
+    "prepare",
+    "report",
+    "run",
+    "score",
+    "train",
+]
+
+_HOMES = {"LoratoryError": "errors", "Run": "runs", "RunConfig": "config"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'loratory' has no attribute '{name}'")
+    if name == "report":
+        # Named like the package it calls, which importing would put in its place.
+        import_module("loratory.report")
+    value = getattr(import_module(f"loratory.{_HOMES.get(name, 'pipeline')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,222 @@
+"""The commands. Each parses its arguments, calls one function of the library, and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from loratory import __version__
+
+if TYPE_CHECKING:
+    from loratory.config import RunConfig
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="loratory",
+    help="Fine-tune a language model, and prove it got better.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]…", help="Fields to change, as train.learning_rate=1e-4."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"loratory {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def run(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Fine-tune by a recipe, score base and tuned model, and write the report."""
+    _run(_load(recipe, overrides), as_json)
+
+
+@app.command()
+def demo(overrides: Overrides = None, as_json: Json = False) -> None:
+    """Run the demo: a real model, real text, everything on this machine, a few minutes."""
+    _run(_load(Path(__file__).with_name("demo.yaml"), overrides), as_json)
+
+
+@app.command()
+def check(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Find all that could fail later, in recipe, data and model; train nothing."""
+    from loratory import pipeline
+    from loratory.cli.show import print_json
+    from loratory.config import to_mapping
+
+    config = _load(recipe, overrides)
+    with _progress() as progress:
+        checked = pipeline.check(config, progress)
+    facts = {"config": to_mapping(checked.config), "data": checked.data}
+    facts["model"] = checked.preflight.model
+    if as_json:
+        print_json(facts)
+    else:
+        typer.echo(f"{recipe}: ready to run.")
+
+
+@app.command()
+def prepare(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check a recipe and lay its examples down in a new run folder."""
+    from loratory import pipeline
+
+    config = _load(recipe, overrides)
+    with _progress() as progress:
+        new = pipeline.prepare(config, progress)
+    _done(new.folder, as_json, f"Prepared. Next: loratory train {new.folder}")
+
+
+@app.command()
+def train(run: RunFolder, as_json: Json = False) -> None:
+    """Train the adapter of a prepared run, going on from its last checkpoint."""
+    _stage("train", run, as_json, "Trained. Next: loratory predict {run}")
+
+
+@app.command()
+def predict(run: RunFolder, as_json: Json = False) -> None:
+    """Let base model, tuned model and baselines answer the test rows."""
+    _stage("predict", run, as_json, "Predicted. Next: loratory score {run}")
+
+
+@app.command()
+def score(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a predictions file.")
+    ],
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", help="For a file: a metric; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run's systems, or any file of predictions."""
+    from loratory.cli import show
+
+    if source.is_file():
+        show.scores({source.stem: _score_file(source, metrics or ["rouge"])}, as_json)
+        return
+    opened = _stage("score", source, True, "", quiet=True)
+    show.scores(opened.scores(), as_json)
+
+
+@app.command()
+def compare(run: RunFolder, as_json: Json = False) -> None:
+    """Compare the tuned model with the base model, row by row."""
+    from loratory.cli import show
+
+    opened = _stage("compare", run, True, "", quiet=True)
+    show.comparison(opened, as_json)
+
+
+@app.command()
+def report(run: RunFolder, as_json: Json = False) -> None:
+    """Write report.html and the model card of a run."""
+    _stage("report", run, as_json, "{run}/report.html")
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[
+        str, typer.Argument(metavar="[KIND]", help="methods, tasks, metrics, models or data.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """List methods, tasks, metrics, models and data, with their settings."""
+    from loratory.cli.listing import listing
+    from loratory.cli.show import print_json, print_listing
+
+    found = listing(kind)
+    if as_json:
+        print_json(found)
+    else:
+        print_listing(found)
+
+
+@app.command()
+def init(
+    task: Annotated[str, typer.Argument(help="A task, as `loratory list tasks` has them.")],
+    file: Annotated[Path | None, typer.Argument(help="Where to; default: TASK.yaml.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a commented recipe for a task, ready to run."""
+    from loratory.config.template import commented
+    from loratory.errors import ConfigError
+    from loratory.runs.files import write_text
+
+    text = commented(task)
+    target = file or Path(f"{task}.yaml")
+    if target.exists():
+        raise ConfigError(f"{target}: is there already. Give another file name.")
+    write_text(target, text)
+    _done(target, as_json, f"Wrote {target}. Next: loratory check {target}", key="recipe")
+
+
+def _load(recipe: Path, overrides: list[str] | None) -> RunConfig:
+    from loratory.config import load
+
+    return load(recipe, overrides or ())
+
+
+def _progress() -> Any:
+    from loratory.cli.console import progress
+
+    return progress()
+
+
+def _run(config: RunConfig, as_json: bool) -> None:
+    from loratory import pipeline
+    from loratory.cli import show
+
+    with _progress() as progress:
+        finished = pipeline.run(config, progress)
+    show.result(finished, as_json)
+
+
+def _stage(name: str, folder: Path, as_json: bool, words: str, quiet: bool = False) -> Any:
+    from loratory import pipeline
+    from loratory.runs import Run
+
+    opened = Run.open(folder)
+    with _progress() as progress:
+        getattr(pipeline, name)(opened, progress)
+    if not quiet:
+        _done(folder, as_json, words.format(run=folder))
+    return opened
+
+
+def _done(path: Path, as_json: bool, words: str, key: str = "run") -> None:
+    from loratory.cli.show import print_json
+
+    if as_json:
+        print_json({key: str(path)})
+    else:
+        typer.echo(words)
+
+
+def _score_file(file: Path, names: list[str]) -> Any:
+    from loratory.evaluation import score as score_predictions
+    from loratory.metrics.base import METRICS
+    from loratory.records import Prediction, read_jsonl
+
+    metrics = [METRICS.get(name, "--metric")() for name in names]
+    return score_predictions(read_jsonl(file, Prediction), metrics)

@@ -1,0 +1,162 @@
+"""What the commands print: tables for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loratory.records import Prediction, Score, to_dict
+from loratory.report import wording
+from loratory.report.wording import clean
+from loratory.runs import Run
+
+__all__ = ["comparison", "print_json", "print_listing", "result", "scores"]
+
+EXCERPT = 280
+"""Characters of a text shown in a table."""
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON object."""
+    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def result(run: Run, as_json: bool) -> None:
+    """Print what a finished run found: scores, examples, and where the report is."""
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "report": str(run.folder / "report.html"),
+                "scores": _plain_scores(run.scores()),
+                "comparison": [to_dict(item) for item in run.comparison()],
+            }
+        )
+        return
+    console = Console(highlight=False)
+    console.print(_comparison_table(run))
+    _examples(run, console)
+    headline = wording.headline(run.comparison())
+    if headline is not None:
+        console.print(Text(wording.outcome(headline), style="bold"))
+    console.print(Text(f"Report: {run.folder / 'report.html'}"), soft_wrap=True)
+
+
+def comparison(run: Run, as_json: bool) -> None:
+    """Print a run's comparison of tuned with base."""
+    if as_json:
+        print_json({"comparison": [to_dict(item) for item in run.comparison()]})
+    else:
+        Console(highlight=False).print(_comparison_table(run))
+
+
+def scores(systems: Mapping[str, Sequence[Score]], as_json: bool) -> None:
+    """Print scores with interval, n and signature."""
+    if as_json:
+        print_json({"scores": _plain_scores(systems)})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for name, items in systems.items():
+        console.print(Text(name, style="bold"))
+        for item in items:
+            console.print(Text(f"  {item}"))
+
+
+def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print the entries of each kind with their settings."""
+    console = Console(highlight=False)
+    for kind, entries in kinds.items():
+        table = Table(title=kind, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
+        for column in ("name", "about", "settings"):
+            table.add_column(column, overflow="fold")
+        for entry in entries:
+            fields = [f"{field['name']}={field['default']}" for field in entry.get("fields", ())]
+            if entry.get("installed") is False:
+                fields = [f"not installed: pip install --no-deps {entry['package']}"]
+            table.add_row(entry["name"], Text(entry["about"]), Text("\n".join(fields)))
+        console.print(table)
+
+
+def _comparison_table(run: Run) -> Table:
+    items = run.comparison()
+    level = f"{items[0].confidence:.0%}"
+    table = Table(
+        title=f"base → tuned, {items[0].n} test rows", box=SIMPLE_HEAD, title_justify="left"
+    )
+    table.add_column("metric")
+    for column in ("base", "tuned", "difference", f"{level} interval", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("best baseline")
+    table.add_column("")
+    best = _best_baselines(run)
+    for item in items:
+        table.add_row(
+            wording.metric_name(item.metric),
+            wording.score(item.base, item.metric),
+            wording.score(item.tuned, item.metric),
+            "".join(wording.difference(item)[:1]),
+            wording.interval(item.low, item.high, item.metric),
+            str(item.n),
+            best.get(item.metric, ""),
+            "" if item.descriptive else ("better" if item.improved else ""),
+        )
+    return table
+
+
+def _best_baselines(run: Run) -> dict[str, str]:
+    best: dict[str, tuple[float, str]] = {}
+    for system, items in run.scores().items():
+        if system in ("base", "tuned"):
+            continue
+        for item in items:
+            if item.value is None or item.descriptive:
+                continue
+            rank = -item.value if item.lower_is_better else item.value
+            if item.metric not in best or rank > best[item.metric][0]:
+                shown = f"{wording.score(item.value, item.metric)} {system.replace('_', ' ')}"
+                best[item.metric] = (rank, shown)
+    return {metric: shown for metric, (_, shown) in best.items()}
+
+
+def _examples(run: Run, console: Console) -> None:
+    """Print a few test rows side by side, drawn at random under the run's seed."""
+    base, tuned = run.predictions("base"), run.predictions("tuned")
+    count = min(run.config.evaluate.examples, len(base))
+    if not count:
+        return
+    labels = run.config.task.choices()
+    table = Table(
+        title=f"{count} test rows, drawn at random",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        show_lines=True,
+    )
+    for column in ("text", "reference", "base", "tuned"):
+        table.add_column(column, overflow="fold", ratio=2 if column == "text" else 1)
+    for i in sorted(random.Random(run.config.seed).sample(range(len(base)), count)):  # noqa: S311
+        row = base[i]
+        truth = row.references[0] if row.references else labels[row.label or 0]
+        table.add_row(*map(_excerpt, (row.source, truth, _said(row), _said(tuned[i]))))
+    console.print(table)
+
+
+def _said(row: Prediction) -> str:
+    if row.predicted is None:
+        return row.text
+    return f"{row.text} ({row.probabilities[row.predicted]:.0%})"
+
+
+def _excerpt(text: str) -> Text:
+    text = " ".join(clean(text).split())
+    return Text(text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…")
+
+
+def _plain_scores(systems: Mapping[str, Sequence[Score]]) -> dict[str, Any]:
+    return {name: [to_dict(item) for item in items] for name, items in systems.items()}

@@ -1,0 +1,27 @@
+"""The recipe: YAML and dotted overrides to one strict, typed, frozen `RunConfig`."""
+
+from loratory.config.recipe import from_mapping, load, read_yaml, to_mapping, to_yaml
+from loratory.config.schema import (
+    DataConfig,
+    DecodeConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    json_schema,
+)
+
+__all__ = [
+    "DataConfig",
+    "DecodeConfig",
+    "EvaluateConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrainConfig",
+    "from_mapping",
+    "json_schema",
+    "load",
+    "read_yaml",
+    "to_mapping",
+    "to_yaml",
+]

@@ -1,0 +1,240 @@
+"""What a recipe may say: one section a class, one field a line, each with its sentence.
+
+Names are those of transformers' `TrainingArguments` and peft where they have one. The task,
+the method and the metrics are components: their fields stand in their own files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from loratory.methods.base import METHODS, Method
+from loratory.metrics.base import METRICS, Metric
+from loratory.registry import Registry, field_docs
+from loratory.tasks.base import TASKS, Task
+
+__all__ = [
+    "DataConfig",
+    "DecodeConfig",
+    "EvaluateConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrainConfig",
+    "json_schema",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """One block of a recipe: frozen, strict, and it knows no field it does not list."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class ModelConfig(Section):
+    """The pre-trained model that is adapted."""
+
+    name: Text
+    """Hub name, local folder, .gguf file, or embedded:NAME (see `loratory list models`)."""
+    family: Literal["auto", "causal", "seq2seq", "classifier"] = "auto"
+    """Decoder-only, encoder-decoder, or classification head; auto reads the model's config."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the frozen weights; auto is bfloat16 where the processor multiplies it."""
+    revision: Text | None = None
+    """Branch, tag or commit of a Hub model; pin a commit to make a run repeatable."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Off: such a model is refused, and named."""
+
+
+class DataConfig(Section):
+    """The rows, and how they are split. Test rows are never trained on."""
+
+    name: Text
+    """Hub name, .csv, .tsv, .jsonl, .json or .parquet file, or embedded:NAME."""
+    config: Text | None = None
+    """Configuration of a Hub set, such as 3.0.0 of cnn_dailymail."""
+    revision: Text | None = None
+    """Branch, tag or commit of a Hub set."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """The task's column to the data's column, such as {document: article}."""
+    train: Text | None = None
+    """Split of the source, or a file of its own; default: its train split, or all rows."""
+    validation: Text | None = None
+    """Split or file for early stopping; default: its validation split, or cut from train."""
+    test: Text | None = None
+    """Split or file that is scored; default: its test split, or cut from train."""
+    validation_size: Positive | Share | None = None
+    """Rows, or share of the rows, cut from train where no validation split is given."""
+    test_size: Positive | Share | None = None
+    """Rows, or share of the rows, cut from train where no test split is given."""
+    train_rows: Positive | None = None
+    """At most so many training rows, a seeded sample, drawn after splitting."""
+    validation_rows: Positive | None = None
+    """At most so many validation rows."""
+    test_rows: Positive | None = None
+    """At most so many test rows."""
+    max_prompt_tokens: Positive = 512
+    """Longer prompts lose the end of their source text, never the instruction around it."""
+    max_target_tokens: Positive = 128
+    """Longer answers are cut in training; what is cut is counted. In tokens."""
+
+
+class TrainConfig(Section):
+    """How the adapter is trained: the names and meanings of `TrainingArguments`."""
+
+    num_train_epochs: Annotated[float, Field(gt=0, le=10_000)] = 3.0
+    """Passes over the training rows."""
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+    """Optimiser steps, overriding the epochs; -1 leaves it to them."""
+    learning_rate: Annotated[float, Field(gt=0, lt=10)] = 2e-4
+    """Peak learning rate of AdamW."""
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """Course of the learning rate after the warm-up."""
+    warmup_steps: NotNegative = 0.05
+    """Steps of rising learning rate; below 1 a share of all steps."""
+    weight_decay: NotNegative = 0.0
+    """AdamW's decoupled decay."""
+    max_grad_norm: NotNegative = 1.0
+    """Gradients above this norm are scaled down to it."""
+    per_device_train_batch_size: Positive = 8
+    """Rows in one forward pass."""
+    gradient_accumulation_steps: Positive = 1
+    """Forward passes in one optimiser step."""
+    per_device_eval_batch_size: Positive = 16
+    """Rows in one forward pass of validation."""
+    eval_steps: Annotated[float, Field(gt=0)] = 0.2
+    """Steps between validations, each with a checkpoint; below 1 a share of all steps."""
+    early_stopping_patience: Positive | None = 3
+    """Stop after so many validations without a lower loss; null never stops early."""
+    early_stopping_threshold: NotNegative = 0.0
+    """A validation loss counts as lower when it falls by more than this."""
+    logging_steps: Positive = 1
+    """Steps between lines of train.jsonl."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+    save_total_limit: Positive = 2
+    """Checkpoints kept, the best one always among them."""
+    report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(
+        default_factory=list
+    )
+    """Loggers of transformers to write to as well."""
+
+
+class DecodeConfig(Section):
+    """How answers are generated, for the base and the tuned model alike."""
+
+    max_new_tokens: Positive | None = None
+    """Longest answer, in tokens; null takes data.max_target_tokens."""
+    num_beams: Positive = 1
+    """1 is greedy decoding."""
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] = 0
+    """Forbid repeating n-grams of this size; 0 forbids nothing."""
+    batch_size: Positive = 16
+    """Rows decoded together."""
+
+
+class EvaluateConfig(Section):
+    """How scores are compared."""
+
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Bootstrap resamples behind every interval."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """Level of the intervals."""
+    baselines: bool = True
+    """Score the task's trivial baselines beside the model."""
+    examples: Annotated[int, Field(ge=0, le=100)] = 3
+    """Example outputs printed at the end."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, whole. Two runs with equal configs on one machine give equal bytes."""
+
+    model: ModelConfig
+    data: DataConfig
+    task: Task
+    method: Method
+    name: str = "run"
+    """Part of the run folder's name."""
+    seed: int = 0
+    """Of the splits, the adapter's start, the batches, and the bootstrap."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    metrics: tuple[Metric, ...] = ()
+    """What is computed on the predictions; empty takes the task's own."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    output_dir: str = "runs"
+    """Folder in which the run folder is made, relative to the working directory."""
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            chosen = tuple(METRICS.get(name)() for name in self.task.metrics)
+            object.__setattr__(self, "metrics", chosen)
+
+
+class Scalars(Section):
+    """The fields of a recipe that stand outside any section."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
+    """Part of the run folder's name: letters, digits, dot, dash and underscore."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the splits, the adapter's start, the batches, and the bootstrap."""
+    output_dir: Text = "runs"
+    """Folder in which the run folder is made, relative to the working directory."""
+
+    @model_validator(mode="after")
+    def _dots(self) -> Scalars:
+        assert ".." not in self.name
+        return self
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "train": TrainConfig,
+    "decode": DecodeConfig,
+    "evaluate": EvaluateConfig,
+}
+COMPONENTS: dict[str, Registry[Any]] = {"task": TASKS, "method": METHODS}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe, every registered component included."""
+    properties: dict[str, Any] = dict(Scalars.model_json_schema()["properties"])
+    for name, section in SECTIONS.items():
+        properties[name] = section.model_json_schema()
+    for name, registry in COMPONENTS.items():
+        properties[name] = _component_schema(registry)
+    properties["metrics"] = {"type": "array", "items": _component_schema(METRICS)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Loratory recipe",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["model", "data", "task"],
+        "properties": properties,
+    }
+
+
+def _component_schema(registry: Registry[Any]) -> dict[str, Any]:
+    choices: list[dict[str, Any]] = [{"enum": registry.names()}]
+    for name in registry.names():
+        cls = registry.get(name)
+        schema = TypeAdapter(cls).json_schema()
+        docs = field_docs(cls)
+        for key, value in schema["properties"].items():
+            value["description"] = docs[key]
+        schema["properties"] = {"name": {"const": name}, **schema["properties"]}
+        schema["required"] = ["name", *schema.get("required", [])]
+        schema["additionalProperties"] = False
+        choices.append(schema)
+    return {"anyOf": choices}

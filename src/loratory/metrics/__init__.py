@@ -1,0 +1,1 @@
+"""Text and labels to numbers, without torch: one metric a file."""

@@ -1,0 +1,130 @@
+"""Names to components: a folder scan plus the entry points of other packages.
+
+A component (a method, a metric, a task) is a frozen dataclass in a file of its own with one
+decorator. Its fields are at once its config schema, its help and its signature, so nothing
+about it is written twice and no list has to be edited.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
+import pkgutil
+import textwrap
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from loratory.errors import ConfigError, suggest
+
+__all__ = ["Registry", "field_docs", "signature"]
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The components of one kind, found on first use.
+
+    Args:
+        kind: singular noun used in messages, and as the config key: `method`.
+        package: the package whose modules are scanned; other packages add theirs under the
+            entry-point group of the same name (`loratory.methods`).
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._classes: dict[str, type[T]] = {}
+        self._scanned = False
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Return a class decorator that files a frozen dataclass under `name`."""
+
+        def decorate(cls: type[T]) -> type[T]:
+            params = getattr(cls, "__dataclass_params__", None)
+            assert params is not None and params.frozen, f"{cls.__name__}: not a frozen dataclass"
+            known = self._classes.get(name)
+            assert known is None or known.__qualname__ == cls.__qualname__, f"{name}: taken"
+            cls.name = name  # type: ignore[attr-defined]
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return every registered name, sorted."""
+        self._scan()
+        return sorted(self._classes)
+
+    def get(self, name: str, path: str | None = None) -> type[T]:
+        """Return the class filed under `name`.
+
+        Raises:
+            ConfigError: no such name; the sentence begins with `path` and lists the nearest
+                name and all names.
+        """
+        self._scan()
+        if name not in self._classes:
+            where = path or f"{self.kind}.name"
+            raise ConfigError(f"{where}: unknown '{name}'. {suggest(name, self._classes)}")
+        return self._classes[name]
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.package):
+            point.load()
+
+
+def signature(component: Any, *, version: int = 1) -> str:
+    """Return one line that fixes a component: `rouge|ref:rouge_score|stem:yes|v:1`.
+
+    A field appears under the `sig` of its metadata, or its own name; a field whose `sig` is
+    None, such as a batch size, does not change results and is left out.
+    """
+    parts = [component.name]
+    for field in dataclasses.fields(component):
+        key = field.metadata.get("sig", field.name)
+        if key is not None:
+            parts.append(f"{key}:{_spell(getattr(component, field.name))}")
+    return "|".join([*parts, f"v:{version}"])
+
+
+def _spell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (tuple, list)):
+        return "+".join(_spell(item) for item in value)
+    return "none" if value is None else str(value)
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """Return the sentence written as a string beneath each field of a class.
+
+    Inherited fields are included. A class without readable source gives an empty dict.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+        assert isinstance(tree.body[0], ast.ClassDef)
+        body = tree.body[0].body
+        for field, doc in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(doc, ast.Expr)
+                and isinstance(doc.value, ast.Constant)
+                and isinstance(doc.value.value, str)
+            ):
+                docs[field.target.id] = " ".join(doc.value.value.split())
+    return docs

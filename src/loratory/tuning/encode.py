@@ -1,0 +1,263 @@
+"""Examples to tokens, and tokens to batches.
+
+Three rules keep the loss honest. The prompt is encoded in training exactly as it is when
+generating. What is supervised is the answer and the token that ends it, chosen by position:
+a mask by token id would drop the end token wherever it doubles as padding. And what does not
+fit is cut from the source, never from the instruction around it, and counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from loratory.errors import DataError, ModelError
+from loratory.records import Example, Message
+from loratory.tasks.base import Task
+from loratory.tuning.model import Resolved
+
+__all__ = ["IGNORE", "Encoded", "Encoder", "collate", "pad"]
+
+IGNORE = -100
+"""The target of a position that is not supervised, as everywhere in transformers."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as tokens of one model."""
+
+    id: str
+    prompt: list[int]
+    """The encoded prompt; an encoder's whole input."""
+    answer: list[int]
+    """The supervised tokens, the end token last; empty for a classification head."""
+    label: int | None
+    cut_prompt: int
+    """Tokens of the source removed so that the prompt fits."""
+    cut_answer: int
+    """Tokens of the answer removed, its end token among them."""
+
+    @property
+    def length(self) -> int:
+        """Return the tokens a forward pass sees."""
+        return len(self.prompt) + len(self.answer)
+
+
+class Encoder:
+    """Encodes examples for one model.
+
+    Args:
+        spec: the model; its style words the prompt.
+        task: the task; it must be bound to its labels.
+        max_prompt: longest prompt, in tokens.
+        max_target: longest answer, in tokens, the end token included.
+    """
+
+    def __init__(self, spec: Resolved, task: Task, max_prompt: int, max_target: int) -> None:
+        self.spec = spec
+        self.task = task
+        self.max_prompt = max_prompt
+        self.max_target = max_target
+        self.tokenizer = spec.tokenizer
+        # A chat template writes its own special tokens; everything else gets the tokenizer's.
+        self._special = spec.style != "chat"
+
+    def encode(self, example: Example) -> Encoded:
+        """Encode prompt and answer.
+
+        Raises:
+            DataError: the instruction alone is longer than the prompt may be.
+        """
+        shown, prompt, cut = self._prompt(example)
+        if self.spec.family == "classifier":
+            return Encoded(example.id, prompt, [], example.label, cut, 0)
+        answer = self.answer(shown, self.task.answer(example))
+        over = max(0, len(answer) - self.max_target)
+        # A cut answer keeps no end token: it would teach the model to stop half-way.
+        return Encoded(example.id, prompt, answer[: self.max_target], example.label, cut, over)
+
+    def all(self, examples: Iterable[Example]) -> list[Encoded]:
+        """Encode every example."""
+        return [self.encode(example) for example in examples]
+
+    def choices(self, example: Example) -> list[list[int]]:
+        """Return the encoded answer for each label word, end token included."""
+        shown, _, _ = self._prompt(example)
+        return [self.answer(shown, word) for word in self.task.choices()]
+
+    def rendered(self, example: Example) -> str:
+        """Return the prompt as the text the model is given."""
+        text = self.task.prompt(example, self.spec.style)
+        if isinstance(text, str):
+            return text
+        return self._template(text, example.id, generate=True)
+
+    def _prompt(self, example: Example) -> tuple[Example, list[int], int]:
+        ids = self._ids(self.rendered(example))
+        if len(ids) <= self.max_prompt:
+            return example, ids, 0
+        source = self.tokenizer(
+            example.source, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        offsets = source["offset_mapping"]
+        whole, shown = len(ids), example
+        keep = len(offsets)
+        while len(ids) > self.max_prompt:
+            # Text cut elsewhere may encode to a token more, so the excess is taken off anew.
+            keep -= len(ids) - self.max_prompt
+            if keep <= 0:
+                raise DataError(
+                    f"{example.id}: the prompt is longer than data.max_prompt_tokens = "
+                    f"{self.max_prompt} even without its source text. Raise it, or shorten "
+                    "task.prompt."
+                )
+            text = example.source[: offsets[keep - 1][1]].rstrip()
+            shown = dataclasses.replace(example, source=text)
+            ids = self._ids(self.rendered(shown))
+        return shown, ids, whole - len(ids)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=self._special, verbose=False)[
+            "input_ids"
+        ]
+        if self.spec.style == "plain" and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
+            ids = ids[:-1]  # nothing can be generated after an end token
+        return ids
+
+    def answer(self, example: Example, text: str) -> list[int]:
+        """Encode `text` as it continues the prompt of `example`, its end token last."""
+        if self.spec.style == "chat":
+            return self._chat_answer(example, text)
+        if self.spec.style == "prefix":
+            ids = list(self.tokenizer(text_target=text, verbose=False)["input_ids"])
+            end = self.tokenizer.eos_token_id
+            return ids if ids[-1:] == [end] else [*ids, end]
+        prompt = self.rendered(example)
+        gap = "" if prompt[-1:].isspace() else " "
+        # Encoded in one piece, the answer's first token is the one the prompt makes likely.
+        before, joint = self._ids(prompt), self._ids(prompt + gap + text)
+        if joint[: len(before)] == before:
+            ids = joint[len(before) :]
+        else:
+            ids = list(self.tokenizer(gap + text, add_special_tokens=False)["input_ids"])
+        return [*ids, self.tokenizer.eos_token_id]
+
+    def _chat_answer(self, example: Example, text: str) -> list[int]:
+        turns = self.task.prompt(example, "chat")
+        assert not isinstance(turns, str)
+        prompt = self._template(turns, example.id, generate=True)
+        turns = (*turns, Message("assistant", text))
+        whole = self._template(turns, example.id, generate=False)
+        # A template that adds a block of its own before the answer is not followed there: the
+        # answer must continue the very prompt the model is given when it generates.
+        tail = whole[len(prompt) :] if whole.startswith(prompt + text) else text
+        ids = list(self.tokenizer(tail, add_special_tokens=False)["input_ids"])
+        spoken = len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        for place in range(max(1, spoken - 2), len(ids)):
+            if ids[place] in self._special_ids:
+                return ids[: place + 1]
+        return [*ids, self.tokenizer.eos_token_id]
+
+    def _template(self, turns: Sequence[Message], row: str, *, generate: bool) -> str:
+        from jinja2 import TemplateError
+
+        chat = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=generate
+            )
+        except TemplateError as error:
+            raise DataError(
+                f"{row}: the chat template of {self.spec.name} refuses these turns: {error}"
+            ) from None
+        return text
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        added = self.tokenizer.added_tokens_decoder
+        return frozenset(i for i, token in added.items() if token.special)
+
+    @cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens that end an answer: the tokenizer's, the model's, and the template's."""
+        known = {self.tokenizer.eos_token_id, self._probe()}
+        configured = getattr(self.spec.config, "eos_token_id", None)
+        known |= set(configured) if isinstance(configured, list) else {configured}
+        return tuple(sorted(token for token in known if token is not None))
+
+    def _probe(self) -> int | None:
+        if self.spec.style != "chat":
+            return None
+        example = Example(id="probe", source="a", references=("b",), label=0)
+        return self._chat_answer(example, "b")[-1]
+
+
+def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> torch.Tensor:
+    """Stack rows of unequal length, shape (B, longest), filled with `value`."""
+    width = max(len(row) for row in rows)
+    out = torch.full((len(rows), width), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(0, len(row))
+        out[i, place] = torch.tensor(row, dtype=torch.long)
+    return out
+
+
+def collate(
+    spec: Resolved, shift_right: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> Callable[[Sequence[Encoded]], dict[str, Any]]:
+    """Return a collator: encoded examples to the tensors of one forward pass.
+
+    `labels` stands beside the logits it judges: position t holds the token that follows
+    input t, or `IGNORE`. For a classification head it has shape (B,).
+
+    Args:
+        spec: the model the batch is for.
+        shift_right: an encoder-decoder's own making of decoder inputs from labels.
+    """
+    fill = spec.tokenizer.pad_token_id
+
+    def causal(rows: Sequence[Encoded]) -> dict[str, Any]:
+        # The end token is a target only. Rows are padded on the right: under causal attention
+        # no real token sees the padding, so no attention mask is needed.
+        inputs = pad([row.prompt + row.answer[:-1] for row in rows], fill)
+        targets = pad([[IGNORE] * (len(row.prompt) - 1) + row.answer for row in rows], IGNORE)
+        # `shift_labels` tells Trainer, which counts the supervised tokens, that the shift is done.
+        return {"input_ids": inputs, "labels": targets, "shift_labels": targets}
+
+    def seq2seq(rows: Sequence[Encoded]) -> dict[str, Any]:
+        assert shift_right is not None
+        labels = pad([row.answer for row in rows], IGNORE)
+        return {**_masked(rows), "decoder_input_ids": shift_right(labels), "labels": labels}
+
+    def classifier(rows: Sequence[Encoded]) -> dict[str, Any]:
+        labels = torch.tensor([row.label for row in rows], dtype=torch.long)
+        return {**_masked(rows), "labels": labels}
+
+    def _masked(rows: Sequence[Encoded]) -> dict[str, Any]:
+        prompts = [row.prompt for row in rows]
+        mask = pad([[1] * len(prompt) for prompt in prompts], 0)
+        return {"input_ids": pad(prompts, fill), "attention_mask": mask}
+
+    return {"causal": causal, "seq2seq": seq2seq, "classifier": classifier}[spec.family]
+
+
+def check_lengths(spec: Resolved, max_prompt: int, max_target: int) -> None:
+    """Refuse limits that lie beyond the model's positions.
+
+    Raises:
+        ModelError: the sentence names both limits and the model's.
+    """
+    if spec.positions is None:
+        return
+    need = max_prompt + (max_target if spec.family == "causal" else 0)
+    if max(need, max_target) > spec.positions:
+        both = " + data.max_target_tokens" if spec.family == "causal" else ""
+        raise ModelError(
+            f"data.max_prompt_tokens{both}: {need} tokens, but {spec.name} has positions for "
+            f"{spec.positions}. Lower data.max_prompt_tokens."
+        )

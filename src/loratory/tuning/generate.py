@@ -1,0 +1,86 @@
+"""Text from a model: greedy or beam decoding of many prompts, the same for base and tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import GenerationConfig
+
+from loratory.tuning.encode import Encoder, pad
+
+__all__ = ["Generated", "generate", "sorted_batches"]
+
+
+class Generated(NamedTuple):
+    """One decoded answer."""
+
+    row: int
+    """Position of its prompt in the input."""
+    text: str
+    new_tokens: int
+    """The end token included."""
+    finished: bool
+    """False when the length limit came before an end token."""
+
+
+def sorted_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Return indices in batches of like length, the longest first.
+
+    Rows of like length waste little padding, and a batch too large for memory shows at once.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def generate(
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[list[int]],
+    *,
+    max_new_tokens: int,
+    num_beams: int,
+    no_repeat_ngram_size: int,
+    batch_size: int,
+) -> Iterator[Generated]:
+    """Yield an answer for every prompt, batch by batch, in no particular order.
+
+    Sampling and every other default that comes with a model are off: base and tuned are
+    decoded by these settings alone.
+    """
+    spec, tokenizer = encoder.spec, encoder.tokenizer
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        num_beams=num_beams,
+        no_repeat_ngram_size=no_repeat_ngram_size or None,
+        do_sample=False,
+        eos_token_id=list(encoder.stop_ids),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        # Part of the model's vocabulary rather than of a decoding style.
+        decoder_start_token_id=_start(model),
+        forced_bos_token_id=getattr(model.generation_config, "forced_bos_token_id", None),
+    )
+    # A model's own settings would fill in whatever is None above.
+    model.generation_config = config
+    ends = frozenset(encoder.stop_ids)
+    for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
+        rows = [prompts[i] for i in batch]
+        # A decoder continues its prompt, so all prompts must end in the last column.
+        left = spec.family == "causal"
+        inputs = pad(rows, tokenizer.pad_token_id, left=left).to(model.device)
+        mask = pad([[1] * len(row) for row in rows], 0, left=left).to(model.device)
+        with torch.inference_mode():
+            out = model.generate(input_ids=inputs, attention_mask=mask, generation_config=config)
+        skip = inputs.shape[1] if left else 1
+        for i, ids in zip(batch, out[:, skip:].tolist(), strict=True):
+            stop = next((place for place, token in enumerate(ids) if token in ends), None)
+            said = ids if stop is None else ids[:stop]
+            text = tokenizer.decode(said, skip_special_tokens=True).strip()
+            yield Generated(i, text, len(said) + (stop is not None), stop is not None)
+
+
+def _start(model: Any) -> int | None:
+    own = getattr(model.generation_config, "decoder_start_token_id", None)
+    return own if own is not None else getattr(model.config, "decoder_start_token_id", None)

@@ -1,0 +1,113 @@
+"""How likely a model finds given answers: log p(answer | prompt), summed over its tokens.
+
+Classification by label words rests on this. The prompt is run once and its key-value cache
+shared by all answers, so K labels cost little more than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from loratory.tuning.encode import IGNORE, Encoder, pad
+from loratory.tuning.generate import sorted_batches
+
+__all__ = ["Likelihoods", "loglikelihoods"]
+
+
+class Likelihoods(NamedTuple):
+    """The answers' log-likelihoods after one prompt."""
+
+    row: int
+    """Position of the prompt in the input."""
+    values: list[float]
+    """One an answer, in nats, the end token included."""
+
+
+def loglikelihoods(
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[list[int]],
+    answers: Sequence[list[list[int]]],
+    batch_size: int,
+) -> Iterator[Likelihoods]:
+    """Yield the log-likelihood of every answer after its prompt.
+
+    Args:
+        model: a decoder-only or encoder-decoder model.
+        encoder: what encoded prompts and answers.
+        prompts: N encoded prompts.
+        answers: for each prompt, K encoded answers (the same K throughout).
+        batch_size: prompts in one forward pass.
+    """
+    score = _seq2seq if encoder.spec.family == "seq2seq" else _causal
+    for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
+        with torch.inference_mode():
+            columns = score(
+                model, encoder, [prompts[i] for i in batch], [answers[i] for i in batch]
+            )
+        for row, i in enumerate(batch):
+            yield Likelihoods(i, [float(column[row]) for column in columns])
+
+
+def _causal(
+    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
+) -> list[torch.Tensor]:
+    fill = encoder.tokenizer.pad_token_id
+    inputs = pad(prompts, fill, left=True).to(model.device)
+    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True).to(model.device)
+    # Padding on the left shifts the places: each prompt's positions start at its own 0.
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    first = model(
+        input_ids=inputs, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1
+    )
+    cache, width = first.past_key_values, inputs.shape[1]
+    columns = []
+    for k in range(len(answers[0])):
+        choice = [row[k] for row in answers]
+        targets = pad(choice, IGNORE).to(model.device)  # (B, A)
+        logits = first.logits[:, -1:]  # (B, 1, V)
+        steps = targets.shape[1] - 1
+        if steps:
+            spoken = pad([row[:-1] for row in choice], fill).to(model.device)[:, :steps]
+            seen = (targets[:, :steps] != IGNORE).long()
+            after = model(
+                input_ids=spoken,
+                attention_mask=torch.cat([mask, seen], dim=1),
+                position_ids=places[:, -1:] + 1 + torch.arange(steps, device=model.device),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            logits = torch.cat([logits, after.logits], dim=1)
+            cache.crop(width)  # back to the prompt, for the next answer
+        columns.append(_log_probability(logits, targets))
+    return columns
+
+
+def _seq2seq(
+    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
+) -> list[torch.Tensor]:
+    inputs = pad(prompts, encoder.tokenizer.pad_token_id).to(model.device)
+    mask = pad([[1] * len(prompt) for prompt in prompts], 0).to(model.device)
+    encoded = model.get_encoder()(input_ids=inputs, attention_mask=mask)
+    columns = []
+    for k in range(len(answers[0])):
+        targets = pad([row[k] for row in answers], IGNORE).to(model.device)
+        logits = model(
+            encoder_outputs=encoded,
+            attention_mask=mask,
+            decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
+        ).logits
+        columns.append(_log_probability(logits, targets))
+    return columns
+
+
+def _log_probability(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sum log p over the targets: (B, A, V) and (B, A) to (B,)."""
+    negative = functional.cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=IGNORE, reduction="none"
+    )
+    return -negative.sum(dim=1)

@@ -1,0 +1,60 @@
+"""The supervised loss: summed cross-entropy of the supervised positions, and their count.
+
+A sum and a count, not a mean: means over batches of unequal size do not add up, which is how
+gradient accumulation and validation come to report wrong losses. The head of a decoder is
+applied to supervised positions only. Its logits are the largest tensor of a step, and the
+prompt's are thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from loratory.tuning.encode import IGNORE
+
+__all__ = ["head_on", "loss_sum"]
+
+
+def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return summed cross-entropy in nats (a scalar, float32) and the number of targets.
+
+    Args:
+        model: any of the three families, with or without an adapter.
+        batch: what `collate` gave; it is not changed.
+    """
+    inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
+    labels = batch["labels"]
+    keep = labels != IGNORE
+    head = model.get_output_embeddings() if "shift_labels" in batch else None
+    if head is not None:
+        with head_on(head, keep):
+            logits = model(**inputs, use_cache=False).logits[0]  # (N, V)
+    else:
+        logits = model(**inputs).logits
+        logits = logits if labels.dim() == 1 else logits[keep]  # (B, K) or (N, V)
+    targets = labels[keep]
+    return functional.cross_entropy(logits.float(), targets, reduction="sum"), keep.sum()
+
+
+@contextmanager
+def head_on(head: Any, keep: torch.Tensor) -> Iterator[None]:
+    """Let the output head see only the hidden states where `keep` (B, T) is true.
+
+    Within the context the model's logits have shape (1, N, V), N the number of true places.
+    A hook, rather than a second forward of our own, keeps whatever the model does around its
+    head, such as scaling or capping logits.
+    """
+
+    def select(_: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        return (args[0][keep].unsqueeze(0),)
+
+    handle = head.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()

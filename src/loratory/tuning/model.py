@@ -1,0 +1,260 @@
+"""A model's name to a model: found, checked, loaded, of one of three families.
+
+`resolve` looks at configuration and tokenizer only and is cheap; `load` brings the weights.
+Weights are read from safetensors alone, and code that comes with a model is never run
+unless the recipe asks for it by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from loratory.config import ModelConfig
+from loratory.errors import ModelError
+from loratory.methods.base import Family
+from loratory.progress import Progress
+from loratory.tasks.base import PromptStyle
+from loratory.tuning.device import device
+from loratory.tuning.locate import locate
+
+__all__ = ["Loaded", "Resolved", "empty", "fingerprint", "load", "resolve"]
+
+AUTO_CLASSES: dict[Family, Any] = {
+    "causal": AutoModelForCausalLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+    "classifier": AutoModelForSequenceClassification,
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model that was found, its weights not yet read."""
+
+    name: str
+    """As the recipe has it."""
+    path: str
+    """Local folder, or Hub name."""
+    revision: str | None
+    family: Family
+    dtype: torch.dtype
+    style: PromptStyle
+    config: Any
+    tokenizer: Any
+    remote_code: bool
+
+    @property
+    def positions(self) -> int | None:
+        """Return the longest input the model has positions for, in tokens, if it says so."""
+        text = self.config.get_text_config()
+        if self.family == "seq2seq" and getattr(text, "relative_attention_num_buckets", None):
+            return None  # T5's relative positions reach any length
+        value = getattr(text, "max_position_embeddings", None)
+        # RoBERTa counts positions from its padding index on, so two of them are never used.
+        offset = 2 if self.config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+        return None if value is None else value - offset
+
+
+@dataclass
+class Loaded:
+    """A model in memory."""
+
+    spec: Resolved
+    model: Any
+    fresh: tuple[str, ...] = field(default=())
+    """Modules the checkpoint had no weights for, such as a new classification head: they
+    start at random, so whatever the method, they are trained and saved."""
+
+
+def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resolved:
+    """Find a model and read its configuration and tokenizer.
+
+    Args:
+        config: the recipe's model section.
+        classify: the task has classes; an encoder is then given a head.
+        progress: hears of slow steps.
+
+    Raises:
+        ModelError: not there, not reachable, without safetensors, in need of remote code, or
+            of a family that cannot do the task.
+    """
+    # Its own bars and load reports would break the progress display; errors still raise.
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    path = locate(config, progress)
+    revision = config.revision if not Path(path).exists() else None
+    options = {"revision": revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        model_config = AutoConfig.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+    except Exception as error:
+        raise _unusable(config, error) from None
+    family = config.family if config.family != "auto" else _family(model_config)
+    if not classify and family == "classifier":
+        raise ModelError(
+            f"model.name: {config.name} is an encoder ({model_config.model_type}) and cannot "
+            "write text. Take a decoder-only or encoder-decoder model, or a classification task."
+        )
+    if tokenizer.eos_token_id is None and family != "classifier":
+        raise ModelError(
+            f"model.name: the tokenizer of {config.name} has no end token, so an answer could "
+            "never be taught to end. Set eos_token in its tokenizer_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        # GPT-2 has none. Labels are masked by position, so the end token may serve.
+        tokenizer.pad_token = tokenizer.eos_token
+    style: PromptStyle = "bare" if family == "classifier" else "prefix"
+    if family == "causal":
+        style = "chat" if tokenizer.chat_template else "plain"
+    return Resolved(
+        name=config.name,
+        path=path,
+        revision=revision,
+        family=family,
+        dtype=_dtype(config.dtype),
+        style=style,
+        config=model_config,
+        tokenizer=tokenizer,
+        remote_code=config.trust_remote_code,
+    )
+
+
+def _unusable(config: ModelConfig, error: Exception) -> ModelError:
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text or "remote code" in text:
+        return ModelError(
+            f"model.name: {config.name} comes with Python code of its own, which Loratory does "
+            "not run unless the recipe says model.trust_remote_code: true. Read that code first."
+        )
+    return ModelError(f"model.name: {config.name} cannot be read: {text[:300]}")
+
+
+def _family(config: Any) -> Family:
+    if config.is_encoder_decoder:
+        return "seq2seq"
+    # The architecture decides: BERT's type, too, is among those with a causal head.
+    names = config.architectures or []
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
+        return "causal"
+    return "classifier"
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
+    """Read the weights.
+
+    Args:
+        spec: what `resolve` found.
+        labels: class names for a head; unused for the other families.
+        seed: of a new head's random start.
+
+    Raises:
+        ModelError: the weights are missing, corrupt or do not fit the configuration.
+    """
+    torch.manual_seed(seed)
+    try:
+        model, report = AUTO_CLASSES[spec.family].from_pretrained(
+            spec.path,
+            config=_with_labels(spec, labels),
+            dtype=spec.dtype,
+            revision=spec.revision,
+            trust_remote_code=spec.remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ModelError(
+            f"model.name: the weights of {spec.name} cannot be read: {str(error)[:300]}"
+        ) from None
+    missing = set(report["missing_keys"])
+    if missing and spec.family != "classifier":
+        raise ModelError(
+            f"model.name: {spec.name} lacks weights for {', '.join(sorted(missing)[:3])}; they "
+            "would stay random. Take a complete checkpoint, or another model.family."
+        )
+    fresh = tuple(sorted({_head_of(key, model) for key in missing}))
+    if spec.family == "classifier":
+        model = keep_head_precise(model, fresh)
+    return Loaded(spec, model.to(device()).eval(), fresh)
+
+
+def _head_of(key: str, model: Any) -> str:
+    """Return the module to train whole: `classifier` of `classifier.out_proj.weight`."""
+    parts = key.split(".")
+    body = model.base_model_prefix
+    return parts[0] if parts[0] != body else ".".join(parts[:-1])
+
+
+def keep_head_precise(model: Any, heads: Sequence[str]) -> Any:
+    """Hold a classification head in float32: it is small, trained, and gives the confidences.
+
+    Its input is cast on the way in, so the body may stay bfloat16. Copies that peft makes
+    of the module keep the hook.
+    """
+
+    def cast(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        dtype = next(module.parameters()).dtype
+        return (args[0].to(dtype), *args[1:])
+
+    for name in heads:
+        head = model.get_submodule(name)
+        head.float()
+        if model.dtype != torch.float32:
+            head.register_forward_pre_hook(cast)
+    return model
+
+
+def empty(spec: Resolved, labels: Sequence[str]) -> Any:
+    """Return the model without storage, to count parameters and try a method on."""
+    with torch.device("meta"):
+        return AUTO_CLASSES[spec.family].from_config(
+            _with_labels(spec, labels), dtype=spec.dtype, trust_remote_code=spec.remote_code
+        )
+
+
+def _with_labels(spec: Resolved, labels: Sequence[str]) -> Any:
+    if spec.family != "classifier":
+        return spec.config
+    config = type(spec.config).from_dict(spec.config.to_dict())
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: i for i, name in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    config.pad_token_id = spec.tokenizer.pad_token_id  # a decoder's head finds the last token by it
+    return config
+
+
+def fingerprint(spec: Resolved) -> str:
+    """Return a sha256 over a model's weights, configuration and tokenizer, or its Hub commit."""
+    commit = getattr(spec.config, "_commit_hash", None)
+    if not Path(spec.path).is_dir():
+        return f"hub:{commit}"
+    total = hashlib.sha256()
+    for file in sorted(Path(spec.path).iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja", ".txt", ".model"}:
+            with file.open("rb") as stream:
+                total.update(f"{file.name}\0".encode())
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{total.hexdigest()}"

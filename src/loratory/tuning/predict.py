@@ -1,0 +1,142 @@
+"""What a model answers to a test set: one `Prediction` a row, by the way that fits.
+
+Generation for texts; for classes a head's logits, or the likelihood of label words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from loratory.config import DecodeConfig
+from loratory.progress import Progress
+from loratory.records import Example, Prediction
+from loratory.tuning.encode import Encoded, Encoder, collate
+from loratory.tuning.generate import generate, sorted_batches
+from loratory.tuning.likelihood import loglikelihoods
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Any,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    decode: DecodeConfig,
+    progress: Progress,
+    title: str,
+) -> list[Prediction]:
+    """Answer every example, in order.
+
+    Args:
+        model: base model, or base model with adapter; put into evaluation mode.
+        encoder: of the model.
+        examples: the rows to answer.
+        decode: decoding settings.
+        progress: hears of every batch.
+        title: what is being predicted, for the progress display.
+    """
+    model.eval()
+    rows = encoder.all(examples)
+    progress.begin(title, len(rows))
+    if encoder.task.kind == "generation":
+        return _texts(model, encoder, examples, rows, decode, progress)
+    if encoder.spec.family == "classifier":
+        scores = _head(model, encoder, rows, decode, progress)
+    else:
+        scores = _label_words(model, encoder, examples, rows, decode, progress)
+    words = encoder.task.choices()
+    return [
+        _classified(example, row, logits, words)
+        for example, row, logits in zip(examples, rows, scores, strict=True)
+    ]
+
+
+def _texts(
+    model: Any,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    decode: DecodeConfig,
+    progress: Progress,
+) -> list[Prediction]:
+    found: dict[int, Prediction] = {}
+    for answer in generate(
+        model,
+        encoder,
+        [row.prompt for row in rows],
+        max_new_tokens=decode.max_new_tokens or encoder.max_target,
+        num_beams=decode.num_beams,
+        no_repeat_ngram_size=decode.no_repeat_ngram_size,
+        batch_size=decode.batch_size,
+    ):
+        example, row = examples[answer.row], rows[answer.row]
+        found[answer.row] = Prediction(
+            id=example.id,
+            text=answer.text,
+            references=example.references,
+            source=example.source,
+            prompt_tokens=len(row.prompt),
+            cut_tokens=row.cut_prompt,
+            new_tokens=answer.new_tokens,
+            finished=answer.finished,
+        )
+        progress.advance(1)
+    return [found[i] for i in range(len(rows))]
+
+
+def _head(
+    model: Any,
+    encoder: Encoder,
+    rows: Sequence[Encoded],
+    decode: DecodeConfig,
+    progress: Progress,
+) -> list[list[float]]:
+    scores: list[list[float]] = [[] for _ in rows]
+    batcher = collate(encoder.spec)
+    for batch in sorted_batches([row.length for row in rows], decode.batch_size):
+        inputs = batcher([rows[i] for i in batch])
+        del inputs["labels"]
+        with torch.inference_mode():
+            logits = model(**{key: value.to(model.device) for key, value in inputs.items()}).logits
+        for i, values in zip(batch, logits.float().tolist(), strict=True):
+            scores[i] = values
+        progress.advance(len(batch))
+    return scores
+
+
+def _label_words(
+    model: Any,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    decode: DecodeConfig,
+    progress: Progress,
+) -> list[list[float]]:
+    scores: list[list[float]] = [[] for _ in rows]
+    prompts = [row.prompt for row in rows]
+    answers = [encoder.choices(example) for example in examples]
+    for found in loglikelihoods(model, encoder, prompts, answers, decode.batch_size):
+        scores[found.row] = found.values
+        progress.advance(1)
+    return scores
+
+
+def _classified(
+    example: Example, row: Encoded, logits: Sequence[float], names: Sequence[str]
+) -> Prediction:
+    # float64, so that the probabilities sum to 1 as closely as a reader may check.
+    chances = torch.tensor(logits, dtype=torch.float64).softmax(dim=0)
+    best = int(chances.argmax())
+    return Prediction(
+        id=example.id,
+        text=names[best],
+        source=example.source,
+        label=example.label,
+        predicted=best,
+        probabilities=tuple(chances.tolist()),
+        prompt_tokens=len(row.prompt),
+        cut_tokens=row.cut_prompt,
+    )

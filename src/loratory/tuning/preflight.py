@@ -1,0 +1,134 @@
+"""Everything about a run that can be known before its weights are read.
+
+The model is built without storage and the method attached to it, so that wrong target
+modules, limits beyond the model's positions, rows that teach nothing and a full disk are
+found in seconds, not after an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loratory.config import RunConfig
+from loratory.errors import ConfigError, RunError
+from loratory.progress import Progress
+from loratory.records import Example
+from loratory.tuning.audit import audit, count_cut, show
+from loratory.tuning.encode import Encoded, Encoder, check_lengths
+from loratory.tuning.memory import expected_bytes
+from loratory.tuning.model import Resolved, empty, resolve
+
+__all__ = ["Preflight", "encoder_for", "preflight"]
+
+BYTES_A_CHECKPOINT = 12
+"""Of each trainable parameter: its float32 value and Adam's two moments."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What will be trained on what."""
+
+    spec: Resolved
+    rows: Mapping[str, Sequence[Encoded]]
+    model: dict[str, Any]
+    """Facts for the manifest: name, family, dtype, parameters, memory expected in bytes."""
+    cut: dict[str, dict[str, int]]
+    """For each split, what did not fit."""
+    shown: tuple[str, ...]
+    """Two training rows, the supervised part marked."""
+
+
+def encoder_for(spec: Resolved, config: RunConfig) -> Encoder:
+    """Return the encoder that a recipe's limits ask for."""
+    data = config.data
+    return Encoder(spec, config.task, data.max_prompt_tokens, data.max_target_tokens)
+
+
+def preflight(
+    config: RunConfig, splits: Mapping[str, Sequence[Example]], progress: Progress
+) -> Preflight:
+    """Check a run whole.
+
+    Args:
+        config: the recipe, its task bound to its labels.
+        splits: `train`, `validation` and `test`.
+        progress: hears what was found.
+
+    Raises:
+        ConfigError, DataError, ModelError, RunError: the first thing that would fail later.
+    """
+    spec = resolve(config.model, classify=config.task.kind == "classification", progress=progress)
+    if spec.family not in config.method.families:
+        raise ConfigError(
+            f"method.name: {config.method.name} cannot be attached to a {spec.family} model; "
+            f"it takes {', '.join(sorted(config.method.families))}."
+        )
+    check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens)
+    encoder = encoder_for(spec, config)
+    rows = {name: encoder.all(examples) for name, examples in splits.items()}
+    for note in audit(rows, encoder):
+        progress.note(note)
+    facts = _model_facts(config, spec, rows["train"])
+    _room(config, facts["trainable"])
+    progress.note(_describe(facts))
+    labels = config.task.choices()
+    shown = tuple(show(row, encoder, labels) for row in rows["train"][:2])
+    for text in shown:
+        progress.note(f"Supervised between ⟦ and ⟧:\n{text}")
+    cut = {name: asdict(count_cut(items)) for name, items in rows.items()}
+    return Preflight(spec, rows, facts, cut, shown)
+
+
+def _model_facts(config: RunConfig, spec: Resolved, rows: Sequence[Encoded]) -> dict[str, Any]:
+    model = empty(spec, config.task.choices())
+    total = sum(parameter.numel() for parameter in model.parameters())
+    model = config.method.attach(model, spec.family, config.seed)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    memory = expected_bytes(
+        model,
+        tokens=max(row.length for row in rows),
+        rows=config.train.per_device_train_batch_size,
+        supervised=max(len(row.answer) for row in rows),
+    )
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "architecture": type(model.get_base_model()).__name__,
+        "dtype": str(spec.dtype).removeprefix("torch."),
+        "prompt_style": spec.style,
+        "parameters": total,
+        "trainable": trainable,
+        "trainable_percent": 100 * trainable / total,
+        "expected_memory_bytes": memory,
+    }
+
+
+def _describe(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['name']}: {facts['family']} ({facts['architecture']}), {facts['dtype']}, "
+        f"{facts['parameters']:,} parameters, {facts['trainable']:,} trainable "
+        f"({facts['trainable_percent']:.2f}%), about "
+        f"{facts['expected_memory_bytes'] / 2**30:.1f} GiB of memory expected"
+    )
+
+
+def _room(config: RunConfig, trainable: int) -> None:
+    """Refuse a folder that cannot be written or a disk that the checkpoints would fill."""
+    parent = Path(config.output_dir).expanduser().absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise RunError(f"output_dir: {parent} cannot be written. Choose another output_dir.")
+    need = (config.train.save_total_limit + 2) * trainable * BYTES_A_CHECKPOINT
+    free = shutil.disk_usage(parent).free
+    if free < need:
+        raise RunError(
+            f"output_dir: {need / 2**20:,.0f} MiB are needed for checkpoints, "
+            f"{free / 2**20:,.0f} MiB are free on the disk of {parent}. Free space, lower "
+            "train.save_total_limit, or choose another output_dir."
+        )

@@ -1,0 +1,46 @@
+"""What holds for the bootstrap of any numbers."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loratory.metrics.base import Array
+from loratory.metrics.resample import bootstrap, paired_bootstrap
+
+values = st.floats(0, 1)
+several = st.lists(st.tuples(values, values), min_size=1, max_size=20)
+
+
+def mean(totals: Array) -> dict[str, Array]:
+    return {"mean": totals[..., 1] / totals[..., 0]}
+
+
+def rows(numbers: list[float]) -> Array:
+    return np.array([(1, number) for number in numbers])
+
+
+@settings(deadline=None)
+@given(several)
+def test_interval_lies_within_the_data_and_around_the_mean(
+    pairs: list[tuple[float, float]],
+) -> None:
+    data = [value for value, _ in pairs]
+    low, high = bootstrap(rows(data), mean)["mean"]
+    assert min(data) - 1e-12 <= low <= np.mean(data) + 1e-12
+    assert np.mean(data) - 1e-12 <= high <= max(data) + 1e-12
+
+
+@settings(deadline=None)
+@given(several)
+def test_a_system_does_not_differ_from_itself(pairs: list[tuple[float, float]]) -> None:
+    data = rows([value for value, _ in pairs])
+    assert paired_bootstrap(data, data.copy(), mean)["mean"] == (0, 0)
+
+
+@settings(deadline=None)
+@given(several)
+def test_swapping_the_systems_turns_the_interval_round(pairs: list[tuple[float, float]]) -> None:
+    base, tuned = (rows([pair[i] for pair in pairs]) for i in (0, 1))
+    there = paired_bootstrap(base, tuned, mean)["mean"]
+    back = paired_bootstrap(tuned, base, mean)["mean"]
+    np.testing.assert_allclose(there, (-back.high, -back.low), atol=1e-12)

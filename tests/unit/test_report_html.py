@@ -1,0 +1,225 @@
+"""The HTML report: well formed, self-contained, safe with anybody's text, and honest."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from test_report_data import FILES, comparison, make_folder, remove
+
+from loratory.report import render, render_card
+
+EVIL = (
+    "<script>alert(1)</script></style></title><img src=x onerror=alert(1)>"
+    '<a href=\'javascript:alert(1)\'>" onmouseover="x" {{ 7 * 7 }} {% raw %} &lt;b&gt; -->'
+    "\x1b[31mred\x1b[0m\x07\x00\x9b\u202e\u2028\ud800"
+)
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element that opens is closed, in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        assert len(attrs) == len(dict(attrs)), f"<{tag}>: an attribute twice"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
+
+
+def check(html: str) -> Page:
+    """Assert what holds for every report, whatever is in the folder."""
+    page = Page(html)
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for tag, attrs in page.elements:
+        assert tag not in {"script", "iframe", "object", "embed", "base", "form", "link", "img"}
+        for name, value in attrs.items():
+            assert not name.startswith("on"), f"<{tag} {name}>"
+            assert name not in {"src", "srcset", "action", "data", "xlink:href", "style"}
+            if name == "href":
+                assert value is not None and value.startswith("#") and value[1:] in ids
+            if name == "aria-labelledby":
+                assert value is not None and set(value.split()) <= set(ids)
+        if tag == "th":
+            assert attrs.get("scope") in {"col", "row", "colgroup"}
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("h1") == tags.count("main") == tags.count("style") == 1
+    levels = [int(tag[1]) for tag in tags if tag in {"h1", "h2", "h3", "h4"}]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert tags.count("table") == tags.count("caption")
+    assert ("meta", {"charset": "utf-8"}) in page.elements
+    policy = next(a["content"] for t, a in page.elements if "http-equiv" in a and t == "meta")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert "url(" not in html and "@import" not in html and "@font-face" not in html
+    for char in html:
+        assert char in "\n\t" or not (ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0)
+    assert "\u202e" not in html
+    html.encode()
+    return page
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_a_whole_run(tmp_path: Path, classes: bool):
+    folder = make_folder(tmp_path / "run", classes=classes)
+    html = render(folder)
+    page = check(html)
+    assert len(html) < 200_000
+    assert "What is missing" not in page.words and "not complete" not in page.words
+    assert html == render(folder)
+    assert str(tmp_path) not in html
+    for part in ("134,515,008", "2,442,240 (1.82%)", "3 min 1 s", "12 rows, 345 tokens",
+                 "9 May 2026, 07:35 UTC", "loratory run config.yaml", "best: 2.1 at step 20",
+                 "8.0 GiB", "not a finite number at 1 logged step"):  # fmt: skip
+        assert part in page.words, part
+    assert ("Confusion" in page.words) == classes
+    assert page.elements.count(("caption", {})) >= 2
+    headline = "Accuracy rose from 55.0 to 77.5" if classes else "ROUGE-Lsum rose from 14.2 to 24.0"
+    assert headline in page.words
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, classes: bool):
+    items = (comparison("m" + EVIL, 0.1, 0.2, 0.05, 0.15), comparison("rouge1", 0.1, 0.2, 0.0, 0.3))
+    folder = make_folder(tmp_path / "run", text=EVIL, classes=classes, comparisons=items)
+    html = render(folder)
+    page = check(html)
+    assert "<script" not in html and "alert(1)>" not in html
+    assert "<script>alert(1)</script>" in page.words
+    assert "{{ 7 * 7 }} {% raw %} &lt;b&gt; -->␛[31mred␛[0m␇␀⟨U+009B⟩⟨U+202E⟩" in page.words
+    # Shown at least in a source, an answer, a fingerprint, a version, a signature, a dropped
+    # reason and, among classes, the labels.
+    assert page.words.count("onerror=alert(1)") > 100
+    assert len(html) < 500_000
+
+
+def test_hostile_recipe_and_status(tmp_path: Path):
+    folder = make_folder(tmp_path / "run")
+    (folder / "config.yaml").write_text(f"name: {json.dumps(EVIL)}\ntask: [{json.dumps(EVIL)}]\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"status": EVIL, "created": EVIL, "loratory": EVIL, "seed": EVIL, "labels": 7}
+    manifest |= {"model": EVIL, "data": [EVIL], "training": {"best_step": EVIL}, "durations": 3}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "This run is not complete. Its status is “<script>" in check(render(folder)).words
+
+
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize("path", FILES)
+def test_each_missing_stage_is_named(tmp_path: Path, path: str, classes: bool):
+    folder = make_folder(tmp_path / "run", classes=classes)
+    remove(folder, path)
+    assert f"{path} is missing:" in check(render(folder)).words
+
+
+def test_an_empty_folder_still_gives_a_report(tmp_path: Path):
+    page = check(render(tmp_path))
+    assert "This run cannot be judged" in page.words
+    for path in FILES:
+        assert f"{path} is missing" in page.words
+    for section in ("No scores", "No loss curve", "No examples", "Not recorded", "No recipe"):
+        assert section in page.words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tuned", "says"),
+    [
+        (0.05, 0.15, 0.24, "the interval is clear of zero"),
+        (-0.01, 0.15, 0.24, "There is no evidence of a change in ROUGE-Lsum"),
+        (-0.2, -0.05, 0.02, "fell from 14.0 to 2.0"),
+        (-0.2, -0.05, 0.02, "the tuned model is worse"),
+    ],
+)
+def test_the_outcome_stands_on_top(
+    tmp_path: Path, low: float, high: float, tuned: float, says: str
+):
+    items = (comparison("rougeLsum", 0.14, tuned, low, high),)
+    page = check(render(make_folder(tmp_path / "run", comparisons=items)))
+    assert says in page.words
+    assert page.words.index(says) < page.words.index("Scores are out of 100")
+
+
+def test_only_descriptive_metrics_judge_nothing(tmp_path: Path):
+    items = (
+        replace(comparison("words", 20, 10, -12, -8), descriptive=True),
+        replace(comparison("finished", 0.5, 1, 0.3, 0.7), descriptive=True),
+    )
+    page = check(render(make_folder(tmp_path / "run", comparisons=items)))
+    assert "No metric that could be better or worse was compared." in page.words
+    assert "better" not in page.words.split("About the answers")[0].split("compared.")[1]
+
+
+def test_a_damaged_comparison_is_not_called_absent(tmp_path: Path):
+    folder = make_folder(tmp_path / "run")
+    (folder / "comparison.json").write_text("{")
+    words = check(render(folder)).words
+    assert "its comparison could not be read" in words
+    assert "comparison.json could not be read (Expecting" in words
+
+
+def test_a_long_run_stays_small(tmp_path: Path):
+    folder = make_folder(tmp_path / "run", text="word " * 3000)
+    log = "".join(
+        f'{{"step": {s}, "loss": {1 + 1 / s}, "eval_loss": 2.0}}\n' for s in range(1, 20000)
+    )
+    (folder / "train.jsonl").write_text(log)
+    html = render(folder)
+    check(html)
+    assert len(html) < 700_000
+
+
+def _places(tree: object) -> Iterator[tuple[str, ...]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield (key,)
+            yield from ((key, *rest) for rest in _places(value))
+
+
+@pytest.mark.parametrize("other", [None, 7, "x", [1], {"a": 1}])
+def test_a_manifest_of_other_types_still_gives_a_report(tmp_path: Path, other: object):
+    folder = make_folder(tmp_path / "run")
+    # Reading answers takes the time here and is not what is tried.
+    remove(folder, "predictions")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for path in _places(manifest):
+        changed = json.loads(json.dumps(manifest))
+        parent = changed
+        for key in path[:-1]:
+            parent = parent[key]
+        parent[path[-1]] = other
+        (folder / "manifest.json").write_text(json.dumps(changed))
+        check(render(folder))
+        render_card(folder)
+
+
+def test_a_failed_run_says_where_and_why(tmp_path: Path):
+    folder = make_folder(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"status": "failed", "failed": {"stage": "train", "reason": f"no {EVIL}"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "It failed in the stage “train”: no <script>" in check(render(folder)).words
