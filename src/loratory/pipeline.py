@@ -156,7 +156,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         rows = {split: run.examples(split) for split in ("train", "validation")}
         loaded = _load(run, progress)
         encoder = encoder_for(loaded.spec, config)
-        model = config.method.attach(loaded.model, loaded.spec.family, config.seed, loaded.fresh)
+        model = config.method.attach(loaded.model, loaded.spec.family, config.seed, loaded.heads)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = run.manifest()["model"]["parameters"]
         run.record(

@@ -82,6 +82,8 @@ def attach_peft(
     if targets is not None:
         # peft wants its shorthand as a word and names as a list.
         values["target_modules"] = targets[0] if targets == ("all-linear",) else list(targets)
+    if heads and "exclude_modules" in config_class.__dataclass_fields__:
+        values["exclude_modules"] = list(heads)  # trained whole, they need no update beside
     config = config_class(
         task_type=TASK_TYPES[family], modules_to_save=list(heads) or None, **values
     )

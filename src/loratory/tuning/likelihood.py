@@ -6,6 +6,7 @@ shared by all answers, so K labels cost little more than one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -64,7 +65,6 @@ def _causal(
     first = model(
         input_ids=inputs, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1
     )
-    cache, width = first.past_key_values, inputs.shape[1]
     columns = []
     for k in range(len(answers[0])):
         choice = [row[k] for row in answers]
@@ -78,11 +78,11 @@ def _causal(
                 input_ids=spoken,
                 attention_mask=torch.cat([mask, seen], dim=1),
                 position_ids=places[:, -1:] + 1 + torch.arange(steps, device=model.device),
-                past_key_values=cache,
+                # A copy, because running on extends it; not every kind of cache can be cut back.
+                past_key_values=copy.deepcopy(first.past_key_values),
                 use_cache=True,
             )
             logits = torch.cat([logits, after.logits], dim=1)
-            cache.crop(width)  # back to the prompt, for the next answer
         columns.append(_log_probability(logits, targets))
     return columns
 

@@ -31,7 +31,7 @@ from loratory.tasks.base import PromptStyle
 from loratory.tuning.device import device
 from loratory.tuning.locate import locate
 
-__all__ = ["Loaded", "Resolved", "empty", "fingerprint", "load", "resolve"]
+__all__ = ["Loaded", "Resolved", "empty", "fingerprint", "heads_of", "load", "resolve"]
 
 AUTO_CLASSES: dict[Family, Any] = {
     "causal": AutoModelForCausalLM,
@@ -74,9 +74,9 @@ class Loaded:
 
     spec: Resolved
     model: Any
-    fresh: tuple[str, ...] = field(default=())
-    """Modules the checkpoint had no weights for, such as a new classification head: they
-    start at random, so whatever the method, they are trained and saved."""
+    heads: tuple[str, ...] = field(default=())
+    """Modules that, whatever the method, are trained and saved whole: a classification head,
+    and what else the checkpoint had no weights for and so starts at random."""
 
 
 def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resolved:
@@ -194,23 +194,32 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
             f"model.name: {spec.name} lacks weights for {', '.join(sorted(missing)[:3])}; they "
             "would stay random. Take a complete checkpoint, or another model.family."
         )
-    fresh = tuple(sorted({_head_of(key, model) for key in missing}))
+    heads: tuple[str, ...] = ()
     if spec.family == "classifier":
-        model = keep_head_precise(model, fresh)
-    return Loaded(spec, model.to(device()).eval(), fresh)
+        # Inside the body a pooler, say, may be new as well.
+        fresh = {key.rpartition(".")[0] for key in missing if key.startswith(_body(model))}
+        heads = (*heads_of(model), *sorted(fresh))
+        keep_precise(model, heads)
+    return Loaded(spec, model.to(device()).eval(), heads)
 
 
-def _head_of(key: str, model: Any) -> str:
-    """Return the module to train whole: `classifier` of `classifier.out_proj.weight`."""
-    parts = key.split(".")
-    body = model.base_model_prefix
-    return parts[0] if parts[0] != body else ".".join(parts[:-1])
+def heads_of(model: Any) -> tuple[str, ...]:
+    """Return what a classifier has beside its body: DistilBERT's `pre_classifier`, `classifier`."""
+    return tuple(
+        name
+        for name, module in model.named_children()
+        if f"{name}." != _body(model) and any(True for _ in module.parameters())
+    )
 
 
-def keep_head_precise(model: Any, heads: Sequence[str]) -> Any:
-    """Hold a classification head in float32: it is small, trained, and gives the confidences.
+def _body(model: Any) -> str:
+    return f"{model.base_model_prefix}."
 
-    Its input is cast on the way in, so the body may stay bfloat16. Copies that peft makes
+
+def keep_precise(model: Any, heads: Sequence[str]) -> None:
+    """Hold heads in float32: they are small, trained, and give the confidences.
+
+    A head's input is cast on the way in, so the body may stay bfloat16. Copies that peft makes
     of the module keep the hook.
     """
 
@@ -223,7 +232,6 @@ def keep_head_precise(model: Any, heads: Sequence[str]) -> Any:
         head.float()
         if model.dtype != torch.float32:
             head.register_forward_pre_hook(cast)
-    return model
 
 
 def empty(spec: Resolved, labels: Sequence[str]) -> Any:

@@ -21,7 +21,7 @@ from loratory.records import Example
 from loratory.tuning.audit import audit, count_cut, show
 from loratory.tuning.encode import Encoded, Encoder, check_lengths
 from loratory.tuning.memory import expected_bytes
-from loratory.tuning.model import Resolved, empty, resolve
+from loratory.tuning.model import Resolved, empty, heads_of, resolve
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
 
@@ -87,7 +87,8 @@ def preflight(
 def _model_facts(config: RunConfig, spec: Resolved, rows: Sequence[Encoded]) -> dict[str, Any]:
     model = empty(spec, config.task.choices())
     total = sum(parameter.numel() for parameter in model.parameters())
-    model = config.method.attach(model, spec.family, config.seed)
+    heads = heads_of(model) if spec.family == "classifier" else ()
+    model = config.method.attach(model, spec.family, config.seed, heads)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     memory = expected_bytes(
         model,
