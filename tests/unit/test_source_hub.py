@@ -81,3 +81,31 @@ def test_without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MissingDependencyError, match="pip install 'loratory\\[train\\]'"):
         hub.read_hub("me/reviews", None, None, "train")
+
+
+def test_a_set_with_splits_of_its_own_uses_them(cache: Path) -> None:
+    import datasets
+
+    parts = {
+        part: datasets.Dataset.from_list(
+            [{"text": f"{part} {i}", "label": i % 2} for i in range(n)]
+        )
+        for part, n in {"train": 20, "validation": 4, "test": 6}.items()
+    }
+    folder = cache / "me___reviews" / "default" / "0.0.0" / "abc"
+    folder.mkdir(parents=True)
+    for part, data in parts.items():
+        data.save_to_disk(cache / part)
+        shutil.copy(next((cache / part).glob("*.arrow")), folder / f"reviews-{part}.arrow")
+    info = json.loads((cache / "train" / "dataset_info.json").read_text())
+    counts = {part: {"name": part, "num_examples": len(data)} for part, data in parts.items()}
+    info |= {"config_name": "default", "dataset_name": "reviews", "splits": counts}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+
+    def sizes(**given) -> list[int]:
+        splits = load_splits(Source("me/reviews", **given), [("text", "label")], Path(), ["text"])
+        return [len(part) for part in splits[:3]]
+
+    assert sizes() == [20, 4, 6]
+    assert sizes(test_size=5) == [15, 4, 5], "a size asks for rows of the training split"
+    assert sizes(test="validation", validation_size=2) == [18, 2, 4]

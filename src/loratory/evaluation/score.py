@@ -92,16 +92,17 @@ def check(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> None:
 def signature_of(metric: Metric, value: str) -> str:
     """Return the signature of one value: `rougeL|ref:rouge_score|stem:yes|split:newline|v:1`.
 
-    It is the metric's with the value's name in front, without fields that only select values
-    (`selects` in their metadata): which others were computed does not change this one.
+    It is the metric's with the value's name in front, without fields that do not change this
+    value: those that select values (`selects` in their metadata), and those that concern
+    others (`only` holds the names of the values that a field concerns).
     """
-    selecting = {
+    idle = {
         field.metadata.get("sig", field.name)
         for field in dataclasses.fields(metric)  # type: ignore[arg-type]
-        if field.metadata.get("selects")
+        if field.metadata.get("selects") or value not in field.metadata.get("only", (value,))
     }
     _, *parts = metric.signature.split("|")
-    return "|".join([value, *(part for part in parts if part.partition(":")[0] not in selecting)])
+    return "|".join([value, *(part for part in parts if part.partition(":")[0] not in idle)])
 
 
 def undefined_reason(metric: Metric, value: str) -> str:

@@ -39,7 +39,7 @@ class Classification:
     descriptive: ClassVar[frozenset[str]] = frozenset()
     undefined: ClassVar[Mapping[str, str]] = {"ece": "not every prediction has probabilities"}
 
-    bins: int = 10
+    bins: int = field(default=10, metadata={"only": frozenset({"ece"})})
     """Number of confidence bins, of equal width, for the calibration error."""
     classes: int | None = field(default=None, metadata={"sig": None})
     """Number of classes, for scoring in shards; without it, what the predictions show."""

@@ -15,7 +15,7 @@ from loratory.errors import DataError, MissingDependencyError
 from loratory.tasks.embedded.base import DATASETS
 from loratory.tasks.rows import SourceRow, Table
 
-__all__ = ["read_hub"]
+__all__ = ["hub_splits", "read_hub"]
 
 PROBE_SECONDS = 3.0
 
@@ -28,13 +28,7 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
             nor is the Hub reachable, which is found out within seconds.
         MissingDependencyError: `datasets` is not installed.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise MissingDependencyError(
-            f"{name}: a name on the Hub is read by datasets, which is not installed. "
-            "Run: pip install 'loratory[train]'. Or give a local file."
-        ) from None
+    datasets = _datasets(name)
     title = f"{name}/{config}" if config else name
     with _quiet_and_quick(datasets):
         try:
@@ -58,6 +52,38 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
             values[column] = None if index is None or index < 0 else classes[index]
         rows.append(SourceRow(f"{title}:{split}:{number}", values))
     return Table(f"{title}:{split}", tuple(data.features), rows)
+
+
+def hub_splits(name: str, config: str | None, revision: str | None) -> tuple[str, ...]:
+    """Return the names of a data set's splits.
+
+    Raises:
+        DataError, MissingDependencyError: as for `read_hub`.
+    """
+    datasets = _datasets(name)
+    with _quiet_and_quick(datasets):
+        try:
+            builder = datasets.load_dataset_builder(
+                f"hf://datasets/{name}", config, revision=revision
+            )
+            found = builder.info.splits or datasets.get_dataset_split_names(
+                f"hf://datasets/{name}", config, revision=revision
+            )
+        except Exception as error:
+            title = f"{name}/{config}" if config else name
+            raise DataError(f"{title}: {_reason(error, datasets)}") from error
+    return tuple(str(split) for split in found)
+
+
+def _datasets(name: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingDependencyError(
+            f"{name}: a name on the Hub is read by datasets, which is not installed. "
+            "Run: pip install 'loratory[train]'. Or give a local file."
+        ) from None
+    return datasets
 
 
 def _reason(error: Exception, datasets: Any) -> str:

@@ -19,7 +19,7 @@ from loratory.tasks.embedded.base import DATASETS
 from loratory.tasks.rows import SourceRow, Table
 from loratory.tasks.source import split as splitting
 from loratory.tasks.source.files import SUFFIXES, read_file
-from loratory.tasks.source.hub import read_hub
+from loratory.tasks.source.hub import hub_splits, read_hub
 from loratory.tasks.source.split import Item
 
 __all__ = ["Source", "Splits", "load_splits"]
@@ -43,9 +43,9 @@ class Source:
     train: str | None = None
     """Split of the Hub data set, or a file of its own; None: `train`, or the file `name`."""
     validation: str | None = None
-    """The same; None: drawn from the training rows."""
+    """The same; None: a Hub set's own, or drawn from the training rows."""
     test: str | None = None
-    """The same; None: drawn from the training rows."""
+    """The same; None: a Hub set's own, or drawn from the training rows."""
     validation_size: int | float | None = None
     """Rows (int) or share (float) to draw; None: a tenth, at most 1,000. 0: none."""
     test_size: int | float | None = None
@@ -168,7 +168,7 @@ def _empty(part: str, source: Source, total: int, dropped: Mapping[str, int]) ->
         "train": "Give more rows, or smaller data.test_size and data.validation_size.",
         "test": "Without test rows nothing can be proved: give data.test, or a data.test_size "
         "of 1 or more.",
-        "validation": "Give more rows, or data.validation_size: 0 to go without.",
+        "validation": "Give more rows, or a data.validation_size of 1 or more.",
     }[part]
     detail = f" ({'; '.join(reasons)})" if reasons else ""
     return f"{source.name}: the {part} split is empty{detail}. {remedy}"
@@ -177,6 +177,8 @@ def _empty(part: str, source: Source, total: int, dropped: Mapping[str, int]) ->
 def _tables(source: Source, base_dir: Path) -> dict[str, Table]:
     """Read every part that the source names; `train` always."""
     wanted = {"train": source.train, "validation": source.validation, "test": source.test}
+    if not source.name.startswith(EMBEDDED) and _path(source.name, base_dir) is None:
+        wanted |= _own_splits(source, wanted)
     named = {part: name for part, name in wanted.items() if part == "train" or name is not None}
     local = {part: _path(name or source.name, base_dir) for part, name in named.items()}
     titles = _titles([path for path in local.values() if path is not None])
@@ -201,6 +203,19 @@ def _tables(source: Source, base_dir: Path) -> dict[str, Table]:
         else:
             tables[part] = read_hub(source.name, source.config, source.revision, name or "train")
     return tables
+
+
+def _own_splits(source: Source, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the Hub data set's own parts that are neither named nor given a size to draw."""
+    open_parts = [
+        part
+        for part in ("validation", "test")
+        if wanted[part] is None and getattr(source, f"{part}_size") is None
+    ]
+    if not open_parts:
+        return {}
+    offered = hub_splits(source.name, source.config, source.revision)
+    return {part: part for part in open_parts if part in offered}
 
 
 def _path(name: str, base_dir: Path) -> Path | None:
