@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tiny
+from loratory.runs.cache import cache_dir
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,25 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
-    """Keep base predictions out of the user's cache, and out of other tests."""
+def alone(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Keep base predictions out of the user's cache, and the network out of the tests."""
+    monkeypatch.setenv("LORATORY_CACHE", str(own_cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache folder that knows the user's dequantised models, which take long to make."""
+    models, folder = cache_dir() / "models", tmp_path_factory.mktemp("cache")
+    if models.is_dir():
+        (folder / "models").symlink_to(models)
+    return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pass what peft and transformers say of each other, and nothing else."""
+    for line in (
+        "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+        "ignore:`loss_type=None` was set:UserWarning",
+    ):
+        config.addinivalue_line("filterwarnings", line)

@@ -152,10 +152,11 @@ def bart(folder: Path) -> Path:
         eos_token_id=tok.eos_token_id,
         pad_token_id=tok.pad_token_id,
         decoder_start_token_id=tok.eos_token_id,
-        forced_bos_token_id=2,
-        forced_eos_token_id=tok.eos_token_id,
     )
-    return save(BartForConditionalGeneration(config), tok, folder)
+    model = BartForConditionalGeneration(config)
+    model.generation_config.forced_bos_token_id = 2
+    model.generation_config.forced_eos_token_id = tok.eos_token_id
+    return save(model, tok, folder)
 
 
 def bert(folder: Path) -> Path:
@@ -208,3 +209,44 @@ BUILDERS = {
     "bert": bert,
     "distilbert": distilbert,
 }
+
+
+def spec(folder: Path, *, classify: bool = False, **fields):
+    """What `resolve` makes of a model, in float32 unless told otherwise."""
+    from loratory.config import ModelConfig
+    from loratory.progress import Silent
+    from loratory.tuning.model import resolve
+
+    config = ModelConfig(**{"name": str(folder), "dtype": "float32", **fields})
+    return resolve(config, classify=classify, progress=Silent())
+
+
+def encoder(spec, task=None, max_prompt: int = 512, max_target: int = 64):
+    """An encoder of a model, for summaries where no task is given."""
+    from loratory.tasks.summarization import Summarization
+    from loratory.tuning.encode import Encoder
+
+    return Encoder(spec, task or Summarization(), max_prompt, max_target)
+
+
+def two_classes():
+    """A classification task bound to its labels."""
+    from loratory.tasks.classification import Classification
+
+    return Classification(labels=("negative", "positive"))
+
+
+def examples(n: int, *, labels: bool = False):
+    """Rows of unequal length; with `labels` each has one of two classes."""
+    from loratory.records import Example
+
+    words = CORPUS.split()
+    return [
+        Example(
+            id=f"row {i}",
+            source=" ".join(words[i % 7 : i % 7 + 4 + 3 * (i % 5)]),
+            references=() if labels else (" ".join(words[i % 11 : i % 11 + 2 + i % 4]),),
+            label=i % 2 if labels else None,
+        )
+        for i in range(n)
+    ]

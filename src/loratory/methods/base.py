@@ -8,6 +8,7 @@ methods costs nothing.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -89,7 +90,10 @@ def attach_peft(
     )
     torch.manual_seed(seed)
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft sees by itself that GPT-2 stores its weights the other way round.
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+            return get_peft_model(model, config)
     except ValueError as error:
         if "target" in str(error).lower():
             raise ModelError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loratory.errors import DataError
+from loratory.errors import DataError, ModelError
 from loratory.tuning.encode import Encoded, Encoder
 
 __all__ = ["Cut", "audit", "count_cut", "show"]
@@ -58,6 +58,7 @@ def audit(splits: Mapping[str, Sequence[Encoded]], encoder: Encoder) -> list[str
     Raises:
         DataError: an empty split, no supervised token, the end token never in the loss, or
             every answer cut.
+        ModelError: the tokenizer knows tokens that the model does not.
     """
     notes = []
     for name, rows in splits.items():
@@ -66,9 +67,22 @@ def audit(splits: Mapping[str, Sequence[Encoded]], encoder: Encoder) -> list[str
         cut = count_cut(rows)
         if cut.source_rows or cut.answer_rows:
             notes.append(f"{name}: {cut}")
+        _embedded(rows, encoder)
     for name in ("train", "validation"):
         _supervised(name, splits[name], encoder)
     return notes
+
+
+def _embedded(rows: Sequence[Encoded], encoder: Encoder) -> None:
+    size = getattr(encoder.spec.config.get_text_config(), "vocab_size", None)
+    largest = max(max(row.prompt + row.answer, default=0) for row in rows)
+    if size is not None and largest >= size:
+        word = encoder.tokenizer.convert_ids_to_tokens(largest)
+        raise ModelError(
+            f"model.name: the tokenizer of {encoder.spec.name} gives the token {word!r} the "
+            f"number {largest}, but the model has embeddings for {size}. They do not belong "
+            "together."
+        )
 
 
 def _supervised(name: str, rows: Sequence[Encoded], encoder: Encoder) -> None:

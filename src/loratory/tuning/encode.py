@@ -19,6 +19,7 @@ import torch
 from loratory.errors import DataError, ModelError
 from loratory.records import Example, Message
 from loratory.tasks.base import Task
+from loratory.tuning.control import guard, tokens, turn_end
 from loratory.tuning.model import Resolved
 
 __all__ = ["IGNORE", "Encoded", "Encoder", "collate", "pad"]
@@ -90,23 +91,26 @@ class Encoder:
         shown, _, _ = self._prompt(example)
         return [self.answer(shown, word) for word in self.task.choices()]
 
-    def rendered(self, example: Example) -> str:
-        """Return the prompt as the text the model is given."""
-        text = self.task.prompt(example, self.spec.style)
-        if isinstance(text, str):
-            return text
-        return self._template(text, example.id, generate=True)
+    def _turns(self, example: Example) -> str | tuple[Message, ...]:
+        """Word the prompt, control tokens in the row's own text kept from being any."""
+        context = tuple(
+            Message(turn.role, guard(self.tokenizer, turn.content)) for turn in example.context
+        )
+        source = guard(self.tokenizer, example.source)
+        example = dataclasses.replace(example, source=source, context=context)
+        return self.task.prompt(example, self.spec.style)
+
+    def _worded(self, example: Example) -> str:
+        turns = self._turns(example)
+        return turns if isinstance(turns, str) else self._template(turns, example.id, generate=True)
 
     def _prompt(self, example: Example) -> tuple[Example, list[int], int]:
-        ids = self._ids(self.rendered(example))
+        ids = self._ids(self._worded(example))
         if len(ids) <= self.max_prompt:
             return example, ids, 0
-        source = self.tokenizer(
-            example.source, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        offsets = source["offset_mapping"]
+        ends = self._ends(example.source)
         whole, shown = len(ids), example
-        keep = len(offsets)
+        keep = len(ends)
         while len(ids) > self.max_prompt:
             # Text cut elsewhere may encode to a token more, so the excess is taken off anew.
             keep -= len(ids) - self.max_prompt
@@ -114,54 +118,67 @@ class Encoder:
                 raise DataError(
                     f"{example.id}: the prompt is longer than data.max_prompt_tokens = "
                     f"{self.max_prompt} even without its source text. Raise it, or shorten "
-                    "task.prompt."
+                    "what stands around the source."
                 )
-            text = example.source[: offsets[keep - 1][1]].rstrip()
+            text = example.source[: ends[keep - 1]].rstrip()
             shown = dataclasses.replace(example, source=text)
-            ids = self._ids(self.rendered(shown))
+            ids = self._ids(self._worded(shown))
         return shown, ids, whole - len(ids)
 
+    def _ends(self, text: str) -> Sequence[int]:
+        """Return where each token of a source text ends, in characters."""
+        if not self.tokenizer.is_fast:  # written in Python, it does not tell
+            return range(1, len(text) + 1)
+        found = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        return [end for _, end in found["offset_mapping"]]
+
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=self._special, verbose=False)[
-            "input_ids"
-        ]
+        ids = tokens(self.tokenizer, text, special=self._special)
         if self.spec.style == "plain" and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]  # nothing can be generated after an end token
         return ids
 
     def answer(self, example: Example, text: str) -> list[int]:
         """Encode `text` as it continues the prompt of `example`, its end token last."""
+        text = guard(self.tokenizer, text)
         if self.spec.style == "chat":
             return self._chat_answer(example, text)
+        end = self.tokenizer.eos_token_id
         if self.spec.style == "prefix":
-            ids = list(self.tokenizer(text_target=text, verbose=False)["input_ids"])
-            end = self.tokenizer.eos_token_id
+            ids = tokens(self.tokenizer, text, special=True, target=True)
             return ids if ids[-1:] == [end] else [*ids, end]
-        prompt = self.rendered(example)
+        prompt = self._worded(example)
         gap = "" if prompt[-1:].isspace() else " "
         # Encoded in one piece, the answer's first token is the one the prompt makes likely.
         before, joint = self._ids(prompt), self._ids(prompt + gap + text)
         if joint[: len(before)] == before:
-            ids = joint[len(before) :]
-        else:
-            ids = list(self.tokenizer(gap + text, add_special_tokens=False)["input_ids"])
-        return [*ids, self.tokenizer.eos_token_id]
+            return [*joint[len(before) :], end]
+        return [*tokens(self.tokenizer, gap + text, special=False), end]
 
     def _chat_answer(self, example: Example, text: str) -> list[int]:
-        turns = self.task.prompt(example, "chat")
+        turns = self._turns(example)
         assert not isinstance(turns, str)
         prompt = self._template(turns, example.id, generate=True)
         turns = (*turns, Message("assistant", text))
         whole = self._template(turns, example.id, generate=False)
-        # A template that adds a block of its own before the answer is not followed there: the
-        # answer must continue the very prompt the model is given when it generates.
-        tail = whole[len(prompt) :] if whole.startswith(prompt + text) else text
-        ids = list(self.tokenizer(tail, add_special_tokens=False)["input_ids"])
-        spoken = len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        for place in range(max(1, spoken - 2), len(ids)):
-            if ids[place] in self._special_ids:
-                return ids[: place + 1]
-        return [*ids, self.tokenizer.eos_token_id]
+        tail = whole.removeprefix(prompt) if whole.startswith(prompt) else ""
+        said = text.strip()  # some templates strip, some write a space before
+        if not tail.lstrip().startswith(said):
+            # A template that adds a block of its own before the answer is not followed there:
+            # the answer must continue the very prompt the model is given when it generates.
+            _, found, after = whole.rpartition(said) if said else ("", "", "")
+            tail = text + after if found else text
+        close = tail.find(said) + len(said)
+        end = turn_end(self.tokenizer, tail[close:])
+        if end is not None:
+            return tokens(self.tokenizer, tail[: close + end], special=False)
+        return [*tokens(self.tokenizer, tail, special=False), self.tokenizer.eos_token_id]
 
     def _template(self, turns: Sequence[Message], row: str, *, generate: bool) -> str:
         from jinja2 import TemplateError
@@ -176,11 +193,6 @@ class Encoder:
                 f"{row}: the chat template of {self.spec.name} refuses these turns: {error}"
             ) from None
         return text
-
-    @cached_property
-    def _special_ids(self) -> frozenset[int]:
-        added = self.tokenizer.added_tokens_decoder
-        return frozenset(i for i, token in added.items() if token.special)
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
@@ -250,14 +262,18 @@ def check_lengths(spec: Resolved, max_prompt: int, max_target: int) -> None:
     """Refuse limits that lie beyond the model's positions.
 
     Raises:
-        ModelError: the sentence names both limits and the model's.
+        ModelError: the sentence names the limits and the model's.
     """
-    if spec.positions is None:
-        return
-    need = max_prompt + (max_target if spec.family == "causal" else 0)
-    if max(need, max_target) > spec.positions:
-        both = " + data.max_target_tokens" if spec.family == "causal" else ""
-        raise ModelError(
-            f"data.max_prompt_tokens{both}: {need} tokens, but {spec.name} has positions for "
-            f"{spec.positions}. Lower data.max_prompt_tokens."
-        )
+    prompt, target = "data.max_prompt_tokens", "data.max_target_tokens"
+    # A decoder sees prompt and answer as one, an encoder-decoder each for itself.
+    needs = {
+        "causal": {f"{prompt} + {target}": max_prompt + max_target},
+        "seq2seq": {prompt: max_prompt, target: max_target},
+        "classifier": {prompt: max_prompt},
+    }[spec.family]
+    for what, need in needs.items():
+        if spec.positions is not None and need > spec.positions:
+            raise ModelError(
+                f"{what}: {need} tokens, but {spec.name} has positions for {spec.positions}. "
+                f"Lower {what.partition(' ')[0]}."
+            )

@@ -62,8 +62,10 @@ def generate(
         decoder_start_token_id=_start(model),
         forced_bos_token_id=getattr(model.generation_config, "forced_bos_token_id", None),
     )
-    # A model's own settings would fill in whatever is None above.
-    model.generation_config = config
+    # A model's own settings would fill in whatever is None above. A peft model hands on the
+    # asking, but not the telling: those of the model inside would stay.
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner.generation_config = model.generation_config = config
     ends = frozenset(encoder.stop_ids)
     for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
         rows = [prompts[i] for i in batch]

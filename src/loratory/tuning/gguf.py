@@ -74,8 +74,11 @@ def _convert(file: Path, folder: Path) -> None:
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
             model = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
-    except (ValueError, KeyError, NotImplementedError) as error:
-        raise ModelError(f"model.name: transformers cannot read {file.name}: {error}") from None
+    except Exception as error:  # of a damaged file anything may come, struct.error among it
+        raise ModelError(
+            f"model.name: {file.name} cannot be read, damaged or of an architecture that "
+            f"transformers does not know: {error}"
+        ) from None
     # What is saved is an ordinary model: the marks of quantisation would forbid training it.
     model.hf_quantizer = None
     model.is_quantized = False

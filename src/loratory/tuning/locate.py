@@ -15,7 +15,7 @@ from loratory.progress import Progress
 from loratory.tuning.embedded import embedded_path
 from loratory.tuning.gguf import dequantised
 
-__all__ = ["locate"]
+__all__ = ["commit", "locate"]
 
 
 def locate(config: ModelConfig, progress: Progress) -> str:
@@ -41,6 +41,15 @@ def locate(config: ModelConfig, progress: Progress) -> str:
         raise ModelError(f"model.name: there is no folder {path}.")
     _only_safetensors(config, _hub_files(config))
     return name
+
+
+def commit(name: str, revision: str | None) -> str | None:
+    """Return the commit of a Hub model's cached configuration, or None where there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(name, "config.json", revision=revision)
+    # …/snapshots/COMMIT/config.json; a file known to be absent gives an object instead.
+    return Path(file).parent.name if isinstance(file, str) else None
 
 
 def _hub_files(config: ModelConfig) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from loratory.tuning.encode import IGNORE
 
@@ -30,7 +31,8 @@ def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     labels = batch["labels"]
     keep = labels != IGNORE
-    head = model.get_output_embeddings() if "shift_labels" in batch else None
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    head = inner.get_output_embeddings() if "shift_labels" in batch else None
     if head is not None:
         with head_on(head, keep):
             logits = model(**inputs, use_cache=False).logits[0]  # (N, V)

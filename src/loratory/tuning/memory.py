@@ -18,8 +18,9 @@ def expected_bytes(model: Any, tokens: int, rows: int, supervised: int) -> int:
     """Estimate the peak of a training step, in bytes.
 
     Weights as stored; for each trainable parameter a float32 gradient and Adam's two
-    moments; for each token and layer the inputs that the backward pass reads; the logits of
-    the supervised tokens, once as computed, once as float32 and once as gradient.
+    moments; for each token what the backward pass reads again: of a layer the norms' float32
+    inputs, the attention's and the feed-forward's own, and of an adapted layer its input, cast
+    to float32; the logits of the supervised tokens, as computed, in float32 and as gradient.
 
     Args:
         model: with its adapter attached; it may be without storage.
@@ -30,11 +31,13 @@ def expected_bytes(model: Any, tokens: int, rows: int, supervised: int) -> int:
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     config = model.config.get_text_config()
-    width = _first(config, "hidden_size", "d_model")
-    inner = _first(config, "intermediate_size", "d_ff") or 4 * width
-    layers = _first(config, "num_hidden_layers", "num_layers")
+    width = _first(config, "hidden_size", "d_model", "n_embd", "dim")
+    inner = _first(config, "intermediate_size", "d_ff", "ffn_dim", "hidden_dim") or 4 * width
+    layers = _first(config, "num_hidden_layers", "num_layers", "n_layer", "n_layers")
     size = next(model.parameters()).element_size()
-    activations = tokens * rows * layers * (12 * width + 4 * inner) * size
+    layer = 16 * width + (6 * width + 4 * inner) * size
+    adapted = 4 * sum(module.in_features for module in model.modules() if hasattr(module, "lora_A"))
+    activations = tokens * rows * (layers * layer + adapted)
     logits = rows * supervised * getattr(config, "vocab_size", 0) * (size + 8)
     return int(RUNTIME + weights + 12 * trained + activations + logits)
 

@@ -29,7 +29,7 @@ from loratory.methods.base import Family
 from loratory.progress import Progress
 from loratory.tasks.base import PromptStyle
 from loratory.tuning.device import device
-from loratory.tuning.locate import locate
+from loratory.tuning.locate import commit, locate
 
 __all__ = ["Loaded", "Resolved", "empty", "fingerprint", "heads_of", "load", "resolve"]
 
@@ -113,9 +113,7 @@ def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resol
             f"model.name: the tokenizer of {config.name} has no end token, so an answer could "
             "never be taught to end. Set eos_token in its tokenizer_config.json."
         )
-    if tokenizer.pad_token_id is None:
-        # GPT-2 has none. Labels are masked by position, so the end token may serve.
-        tokenizer.pad_token = tokenizer.eos_token
+    _padded(config, tokenizer, model_config)
     style: PromptStyle = "bare" if family == "classifier" else "prefix"
     if family == "causal":
         style = "chat" if tokenizer.chat_template else "plain"
@@ -130,6 +128,19 @@ def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resol
         tokenizer=tokenizer,
         remote_code=config.trust_remote_code,
     )
+
+
+def _padded(config: ModelConfig, tokenizer: Any, model_config: Any) -> None:
+    """See to a pad token that the model has an embedding for."""
+    known = getattr(model_config.get_text_config(), "vocab_size", None) or len(tokenizer)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= known:
+        # GPT-2 has none. Labels are masked by position, so the end token may serve.
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"model.name: the tokenizer of {config.name} has neither a pad nor an end token. "
+            "Set pad_token in its tokenizer_config.json."
+        )
 
 
 def _unusable(config: ModelConfig, error: Exception) -> ModelError:
@@ -256,9 +267,8 @@ def _with_labels(spec: Resolved, labels: Sequence[str]) -> Any:
 
 def fingerprint(spec: Resolved) -> str:
     """Return a sha256 over a model's weights, configuration and tokenizer, or its Hub commit."""
-    commit = getattr(spec.config, "_commit_hash", None)
     if not Path(spec.path).is_dir():
-        return f"hub:{commit}"
+        return f"hub:{commit(spec.path, spec.revision) or f'{spec.path}@{spec.revision}'}"
     total = hashlib.sha256()
     for file in sorted(Path(spec.path).iterdir()):
         if file.suffix in {".safetensors", ".json", ".jinja", ".txt", ".model"}:

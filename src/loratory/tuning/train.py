@@ -1,10 +1,4 @@
-"""Training an adapter with transformers' `Trainer`, subclassed where its numbers differ.
-
-Two things are ours: the loss, which is summed over supervised tokens and divided by their
-number in the whole optimiser step, and the validation loss, which is the same mean over the
-whole split rather than a mean of batch means. Schedules, clipping, checkpoints, resuming,
-distribution and loggers are transformers' own.
-"""
+"""Training an adapter: started, or gone on with from its last checkpoint, its best state kept."""
 
 from __future__ import annotations
 
@@ -17,20 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from loratory.config import TrainConfig
 from loratory.errors import RunError
 from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
+from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, collate
-from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import Resolved
+from loratory.tuning.trainer import Rows, SupervisedTrainer
 
 __all__ = ["Trained", "train"]
+
+STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -45,64 +45,6 @@ class Trained:
     """Training rows a second, validation and checkpoints included."""
 
 
-class _Rows(Dataset[Encoded]):  # type: ignore[misc]
-    def __init__(self, rows: Sequence[Encoded]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Encoded:
-        return self.rows[index]
-
-
-class SupervisedTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with the supervised loss, exact validation, and batches of like length."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # The number of supervised tokens of a whole step is counted and handed to compute_loss,
-        # which divides by it: accumulating 1×8 rows then equals 8×1.
-        self.model_accepts_loss_kwargs = True
-        self.loss_is_scaled_for_ga = True
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        assert not return_outputs, "validation has its own loop"
-        assert num_items_in_batch is not None
-        total, _ = loss_sum(model, inputs)
-        # Gradients are averaged over processes, but the count is already of all of them.
-        return total / num_items_in_batch * self.accelerator.num_processes
-
-    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
-        self.model.eval()
-        device = self.args.device
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        count = torch.zeros((), dtype=torch.float64, device=device)
-        for batch in self.get_eval_dataloader():
-            with torch.no_grad():
-                loss, n = loss_sum(self.model, self._prepare_inputs(batch))
-            total += loss.double()
-            count += n
-        total, count = (self.accelerator.reduce(x, reduction="sum") for x in (total, count))
-        metrics = {f"{metric_key_prefix}_loss": float(total / count)}
-        self.log(metrics)
-        self.control: Any = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = (train_dataset or self.train_dataset).rows
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(size, lengths=[row.length for row in rows])
-
-
 class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
     """Writes train.jsonl, a line a logged step, and tells the progress display."""
 
@@ -112,29 +54,49 @@ class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.shown = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+        if state.best_model_checkpoint:
+            # The run may have been moved, or resumed from another working directory.
+            state.best_model_checkpoint = str(
+                Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            )
+        if not state.is_world_process_zero:
+            return
+        lines = self.file.read_text(encoding="utf-8").split("\n") if self.file.exists() else []
         # After a resume the steps beyond the checkpoint are taken, and logged, again.
-        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        kept = [line for line in lines if _step(line) <= state.global_step]
         self.file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.progress.begin("train", state.max_steps)
         self.progress.advance(state.global_step)
         self.shown = state.global_step
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A logged loss is the mean since the last line; none spans a checkpoint, which forgets.
+        control.should_log = control.should_log or control.should_save
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         if "train_runtime" in logs:  # Trainer's own summary; ours is in the manifest
             return
-        line = {"step": state.global_step, **logs}
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
         loss = logs.get("loss", logs.get("eval_loss", math.nan))
         if not math.isfinite(loss):
             raise RunError(
                 f"train: the loss is {loss} at step {state.global_step}. Lower "
                 "train.learning_rate, raise train.warmup_steps, or set model.dtype: float32."
             )
+        if not state.is_world_process_zero:
+            return
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
         name = "loss" if "loss" in logs else "validation loss"
         self.progress.advance(state.global_step - self.shown, f"{name} {loss:.3f}")
         self.shown = state.global_step
+
+
+def _step(line: str) -> float:
+    """Return the step a line of train.jsonl is of; infinity for one that was cut short."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def train(
@@ -163,31 +125,38 @@ def train(
         progress: hears of every logged step.
 
     Raises:
-        RunError: the loss is not a number, or the disk is full.
+        RunError: the loss is not a number.
     """
     began = time.monotonic()
     checkpoints = folder / "checkpoints"
     trainer = SupervisedTrainer(
         model=model,
         args=_arguments(config, seed, checkpoints),
-        train_dataset=_Rows(rows),
-        eval_dataset=_Rows(validation),
+        train_dataset=Rows(rows),
+        eval_dataset=Rows(validation),
         data_collator=collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None)),
         callbacks=[_Log(folder / "train.jsonl", progress)],
     )
     trainer.remove_callback(PrinterCallback)
-    if config.early_stopping_patience is not None:
-        trainer.add_callback(
-            EarlyStoppingCallback(config.early_stopping_patience, config.early_stopping_threshold)
-        )
-    resume = _last_checkpoint(checkpoints)
+    patience = config.early_stopping_patience
+    if patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(patience, config.early_stopping_threshold))
+    resume, before = _last_checkpoint(checkpoints), 0
     if resume is not None:
         progress.note(f"Going on from {resume.name}")
-    before = int(resume.name.rpartition("-")[2]) if resume else 0
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        before = _number(resume)
+    if resume is not None and (ended := _ended(resume, patience)) is not None:
+        # Stopped between the last checkpoint and the adapter: Trainer would take another step.
+        trainer.state = ended
+        best = checkpoints / f"checkpoint-{ended.best_global_step}"
+        model.load_adapter(str(best), model.active_adapter)
+    else:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     seconds = time.monotonic() - began
     state = trainer.state
-    save_adapter(trainer.accelerator.unwrap_model(model), folder)
+    if trainer.args.should_save:
+        save_adapter(trainer.accelerator.unwrap_model(model), spec, folder)
+    trainer.accelerator.wait_for_everyone()
     done = (state.global_step - before) * trainer.get_total_train_batch_size(trainer.args)
     return Trained(
         steps=state.global_step,
@@ -206,6 +175,9 @@ def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArg
         output_dir=str(checkpoints),
         seed=seed,
         data_seed=seed,
+        # As `device` chose: Trainer would take a Mac's GPU, and without a GPU takes torchrun's
+        # processes for so many runs of their own.
+        use_cpu=device() == "cpu",
         eval_strategy="steps",
         save_strategy="steps",
         save_steps=values["eval_steps"],
@@ -224,10 +196,28 @@ def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArg
 
 
 def _last_checkpoint(checkpoints: Path) -> Path | None:
-    found = [
-        path
-        for path in checkpoints.glob("checkpoint-*")
-        # Written last by Trainer: without it the checkpoint is half a one.
-        if (path / "trainer_state.json").is_file()
-    ]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    # Its state is what Trainer writes last: without it the checkpoint is half a one.
+    whole = [path for path in checkpoints.glob("checkpoint-*") if _state(path) is not None]
+    return max(whole, key=_number, default=None)
+
+
+def _number(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _state(checkpoint: Path) -> TrainerState | None:
+    try:
+        return TrainerState.load_from_json(str(checkpoint / STATE))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _ended(checkpoint: Path, patience: int | None) -> TrainerState | None:
+    """Return the state of a training that this checkpoint is the end of."""
+    state = _state(checkpoint)
+    assert state is not None
+    if state.global_step >= state.max_steps:
+        return state
+    stopping = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
+    waited = stopping.get("early_stopping_patience_counter", 0)
+    return state if patience is not None and waited >= patience else None

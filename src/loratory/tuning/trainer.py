@@ -1,0 +1,122 @@
+"""transformers' `Trainer`, subclassed where its numbers differ from what is meant.
+
+Three things are ours: the loss, which is summed over supervised tokens and divided by their
+number in the whole optimiser step; the validation loss, which is the same mean over the whole
+split rather than a mean of batch means; and the order of the rows, which hangs on seed and
+epoch alone, so that a resumed run sees the rows an undisturbed one would have seen.
+Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers import Trainer
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from loratory.tuning.encode import Encoded
+from loratory.tuning.generate import sorted_batches
+from loratory.tuning.loss import loss_sum
+
+__all__ = ["Rows", "SupervisedTrainer"]
+
+
+class Rows(Dataset[Encoded]):  # type: ignore[misc]
+    """Encoded rows as torch's loaders want them."""
+
+    def __init__(self, rows: Sequence[Encoded]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self.rows[index]
+
+
+class LikeLength(Sampler[int]):  # type: ignore[misc]
+    """Every row once, shuffled, rows of like length beside each other to save padding.
+
+    Args:
+        lengths: of the rows, in tokens.
+        size: rows in an optimiser step.
+        seed: of the shuffling.
+        epoch: tells which epoch begins.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], size: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.lengths = list(lengths)
+        self.size = size
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        # Not torch's global generator: its state at the start of an epoch is lost on a resume.
+        generator = torch.Generator().manual_seed(self.seed * 10_007 + self.epoch())
+        yield from get_length_grouped_indices(self.lengths, self.size, generator=generator)
+
+
+class SupervisedTrainer(Trainer):  # type: ignore[misc]
+    """`Trainer` with the supervised loss, exact validation, and batches of like length."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The number of supervised tokens of a whole step is counted and handed to compute_loss,
+        # which divides by it: accumulating 1×8 rows then equals 8×1.
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+        # Only a loss of transformers' own would shift labels: counted here are all of them.
+        self._loss_shifts_labels = False
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        assert not return_outputs, "validation has its own loop"
+        assert num_items_in_batch is not None
+        total, _ = loss_sum(model, inputs)
+        # Gradients are averaged over processes, but the count is already of all of them.
+        return total / num_items_in_batch * self.accelerator.num_processes
+
+    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+        self.model.eval()
+        rows = self.eval_dataset.rows
+        batches = sorted_batches([row.length for row in rows], self.args.eval_batch_size)
+        rank, world = self.args.process_index, self.args.world_size
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for start in range(0, len(batches), world):
+            # Every process must go forward as often; one that has run out takes a batch again,
+            # and does not count it.
+            turn = start + rank
+            batch = self.data_collator([rows[i] for i in batches[turn % len(batches)]])
+            with torch.no_grad():
+                loss, count = loss_sum(self.model, self._prepare_inputs(batch))
+            if turn < len(batches):
+                sums += torch.stack([loss.double(), count.double()])
+        total, count = self.accelerator.reduce(sums, reduction="sum")
+        metrics = {f"{metric_key_prefix}_loss": float(total / count)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = (train_dataset or self.train_dataset).rows
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        lengths = [row.length for row in rows]
+        # A hair more, for a share such as 3 × (1/3) may fall short of its epoch.
+        return LikeLength(
+            lengths, size, self.args.seed, lambda: int((self.state.epoch or 0) + 1e-6)
+        )

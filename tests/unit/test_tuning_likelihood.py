@@ -1,0 +1,77 @@
+"""Label-word likelihoods against one full forward pass a prompt and answer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import tiny
+from loratory.config import DecodeConfig
+from loratory.progress import Silent
+from loratory.tasks.classification import Classification
+from loratory.tuning.likelihood import loglikelihoods
+from loratory.tuning.model import load
+from loratory.tuning.predict import predict
+
+# Of one token and of many; the last is the beginning of another.
+LABELS = ("negative", "a", "positive quick brown fox", "the", "the lazy dog")
+
+
+def naive(model, spec, prompt, answer) -> float:
+    """Sum log p of the answer, token after token."""
+    with torch.no_grad():
+        if spec.family == "seq2seq":
+            start = model.config.decoder_start_token_id
+            logits = model(
+                input_ids=torch.tensor([prompt]),
+                decoder_input_ids=torch.tensor([[start, *answer[:-1]]]),
+            ).logits[0]
+        else:
+            logits = model(torch.tensor([prompt + answer[:-1]])).logits[0, len(prompt) - 1 :]
+    chances = logits.double().log_softmax(-1)
+    return sum(float(chances[i, token]) for i, token in enumerate(answer))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bart"])
+def test_log_likelihoods_are_those_of_full_forward_passes(name, tiny_models):
+    spec = tiny.spec(tiny_models(name), classify=True)
+    model = load(spec, (), 0).model
+    encoder = tiny.encoder(spec, Classification(labels=LABELS))
+    examples = tiny.examples(6, labels=True)
+    prompts = [row.prompt for row in encoder.all(examples)]
+    answers = [encoder.choices(example) for example in examples]
+    assert len({len(prompt) for prompt in prompts}) > 2
+    assert len({len(answer) for answer in answers[0]}) > 2
+    expected = [
+        [naive(model, spec, prompt, answer) for answer in choices]
+        for prompt, choices in zip(prompts, answers, strict=True)
+    ]
+    for batch_size in (1, 4, 6):
+        found = dict(loglikelihoods(model, encoder, prompts, answers, batch_size))
+        for i, values in enumerate(expected):
+            assert found[i] == pytest.approx(values, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bert", "distilbert", "llama with head"])
+def test_probabilities_sum_to_one_and_point_at_the_class(name, tiny_models):
+    head = name in ("bert", "distilbert", "llama with head")
+    family = "classifier" if head else "auto"
+    spec = tiny.spec(tiny_models(name.split()[0]), classify=True, family=family)
+    model = load(spec, LABELS, 0).model
+    encoder = tiny.encoder(spec, Classification(labels=LABELS))
+    examples = tiny.examples(5, labels=True)
+    found = predict(model, encoder, examples, DecodeConfig(batch_size=2), Silent(), "predict")
+    assert [x.id for x in found] == [example.id for example in examples]
+    for prediction, example in zip(found, examples, strict=True):
+        assert math.isclose(sum(prediction.probabilities), 1, abs_tol=1e-12)
+        assert len(prediction.probabilities) == len(LABELS)
+        best = max(prediction.probabilities)
+        assert prediction.probabilities.index(best) == prediction.predicted
+        assert prediction.text == LABELS[prediction.predicted]
+        assert prediction.label == example.label
+    # Neither batch size nor order changes an answer.
+    again = predict(model, encoder, examples[::-1], DecodeConfig(batch_size=5), Silent(), "p")
+    for one, two in zip(found, again[::-1], strict=True):
+        assert one.probabilities == pytest.approx(two.probabilities, abs=1e-5)
