@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loratory.config import RunConfig
     from loratory.errors import LoratoryError
-    from loratory.pipeline import check, compare, predict, prepare, report, run, score, train
+    from loratory.pipeline import (
+        check,
+        compare,
+        predict,
+        prepare,
+        run,
+        score,
+        train,
+        write_report,
+    )
     from loratory.runs import Run
 
 __version__ = "0.1.0"
@@ -25,10 +34,10 @@ __all__ = [
     "compare",
     "predict",
     "prepare",
-    "report",
     "run",
     "score",
     "train",
+    "write_report",
 ]
 
 _HOMES = {"LoratoryError": "errors", "Run": "runs", "RunConfig": "config"}
@@ -37,9 +46,6 @@ _HOMES = {"LoratoryError": "errors", "Run": "runs", "RunConfig": "config"}
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'loratory' has no attribute '{name}'")
-    if name == "report":
-        # Named like the package it calls, which importing would put in its place.
-        import_module("loratory.report")
     value = getattr(import_module(f"loratory.{_HOMES.get(name, 'pipeline')}"), name)
     globals()[name] = value
     return value

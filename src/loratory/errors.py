@@ -68,6 +68,7 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
         allowed: the names that would have been accepted; listed sorted.
     """
     names = sorted(allowed)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    hint = f"Did you mean '{close[0]}'? " if close else ""
+    folded = {name.casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"Did you mean '{folded[close[0]]}'? " if close else ""
     return f"{hint}Available: {', '.join(names) if names else 'none'}."

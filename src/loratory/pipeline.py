@@ -9,29 +9,27 @@ the run folder and leaves its own file there. After `predict` nothing needs torc
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loratory import evaluation
-from loratory.config import RunConfig, from_mapping, load
-from loratory.errors import LoratoryError, MissingDependencyError
+from loratory import __version__, evaluation
+from loratory.config import RunConfig, from_mapping, load, to_mapping
+from loratory.errors import MissingDependencyError
 from loratory.progress import Progress, Silent
-from loratory.records import Example, Prediction, read_jsonl, to_lines
-from loratory.runs import Run
-from loratory.runs.cache import cache_dir
-from loratory.runs.environment import hardware, versions
-from loratory.runs.files import write_lines, write_text
+from loratory.records import Example
+from loratory.runs import Run, cache
+from loratory.runs.environment import hardware, need_loggers, versions
+from loratory.runs.files import write_text
+from loratory.runs.stage import stage
 from loratory.tasks.source import Source, fingerprint, load_splits
 
 if TYPE_CHECKING:
     from loratory.tuning.preflight import Preflight
 
-__all__ = ["check", "compare", "predict", "prepare", "report", "run", "score", "train"]
+__all__ = ["check", "compare", "predict", "prepare", "run", "score", "train", "write_report"]
 
 SILENT = Silent()
 Recipe = RunConfig | Mapping[str, Any] | Path | str
@@ -49,11 +47,12 @@ def run(recipe: Recipe, progress: Progress = SILENT) -> Run:
             clear sentence, or one for each mistake in the recipe.
     """
     started = prepare(recipe, progress)
-    train(started, progress)
-    predict(started, progress)
-    score(started, progress)
-    compare(started, progress)
-    report(started, progress)
+    with started.locked():
+        train(started, progress)
+        predict(started, progress)
+        score(started, progress)
+        compare(started, progress)
+        write_report(started, progress)
     return started
 
 
@@ -77,24 +76,17 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     """
     config = _config(recipe)
     progress.stage("check")
+    need_loggers(config.train.report_to)
     task, data = config.task, config.data
-    sizes = {
-        name: getattr(data, name)
-        for name in ("name", "config", "revision", "train", "validation", "test")
-    }
-    sizes |= {
-        f"{split}_{what}": getattr(data, f"{split}_{what}", None)
-        for split in ("train", "validation", "test")
-        for what in ("rows", "size")
-        if (split, what) != ("train", "size")
-    }
+    shared = {field.name for field in dataclasses.fields(Source)} & set(type(data).model_fields)
+    given = {name: getattr(data, name) for name in shared}
     stratify = "label" if task.kind == "classification" else None
-    source = Source(columns=data.columns, stratify=stratify, seed=config.seed, **sizes)
+    source = Source(stratify=stratify, seed=config.seed, **given)
     rows = load_splits(source, task.required(), Path.cwd(), task.inputs)
     task = task.bind([row.values for row in rows.train])
     config = dataclasses.replace(config, task=task)
     splits = {
-        name: [example for row in getattr(rows, name) for example in task.example(*row[::-1])]
+        name: [found for row in getattr(rows, name) for found in task.example(row.values, row.id)]
         for name in ("train", "validation", "test")
     }
     counts = {name: len(examples) for name, examples in splits.items()}
@@ -126,27 +118,25 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
     began = time.monotonic()
     checked = check(recipe, progress)
     progress.stage("prepare")
-    new = Run.create(
+    return Run.create(
         checked.config,
         {
-            "loratory": versions()["loratory"],
+            "loratory": __version__,
             "versions": versions(),
             "hardware": {**hardware(), "accelerator": _accelerator()},
             "model": checked.preflight.model,
             "data": {**checked.data, "cut": checked.preflight.cut},
             "labels": list(checked.config.task.choices()),
             "supervision": list(checked.preflight.shown),
+            "durations": {"prepare": time.monotonic() - began},
         },
+        checked.splits,
     )
-    for split, examples in checked.splits.items():
-        new.write_examples(split, examples)
-    new.record(durations={"prepare": time.monotonic() - began})
-    return new
 
 
 def train(run: Run, progress: Progress = SILENT) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint if it has one."""
-    with _stage(run, "train", progress), _training_packages():
+    with stage(run, "train", progress), _training_packages():
         from loratory.tuning import model as models
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
@@ -181,7 +171,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 
 def predict(run: Run, progress: Progress = SILENT) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
-    with _stage(run, "predict", progress), _training_packages():
+    with stage(run, "predict", progress), _training_packages():
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.predict import predict as answer
@@ -192,31 +182,30 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         loaded = _load(run, progress)
         encoder = encoder_for(loaded.spec, config)
 
-        key = _key(run, models.fingerprint(loaded.spec), encoder.all(test))
-        cached = cache_dir() / "predictions" / f"{key}.jsonl"
-        if cached.is_file():
+        basis = _basis(run, models.fingerprint(loaded.spec), encoder.all(test))
+        base = cache.predictions(basis, [example.id for example in test])
+        if base is not None:
             progress.note("Base predictions taken from the cache")
-            base = read_jsonl(cached, Prediction)
         else:
             base = answer(loaded.model, encoder, test, config.decode, progress, "predict base")
-            write_lines(cached, to_lines(base))
-        run.write_predictions("base", base)
-
+            cache.keep(basis, base)
+        found = {"base": base}
         tuned = with_adapter(loaded, adapter)
-        run.write_predictions(
-            "tuned", answer(tuned, encoder, test, config.decode, progress, "predict tuned")
-        )
-        run.record(decoding=config.decode.model_dump(), base_predictions=key)
-    if config.evaluate.baselines:
-        systems = config.task.baselines(run.examples("train"), test, config.seed)
-        for name, predictions in systems.items():
+        found["tuned"] = answer(tuned, encoder, test, config.decode, progress, "predict tuned")
+        if config.evaluate.baselines:
+            found |= config.task.baselines(run.examples("train"), test, config.seed)
+
+        run.discard_predictions()  # also those of a system that is no longer there
+        for name, predictions in found.items():
             run.write_predictions(name, predictions)
+        run.record(decoding=config.decode.model_dump(), base_predictions=basis)
 
 
 def score(run: Run, progress: Progress = SILENT) -> None:
     """Score the predictions of every system."""
-    with _stage(run, "score", progress):
+    with stage(run, "score", progress):
         settings = _settings(run)
+        run.need("predictions", "predict")
         run.write_scores(
             {
                 name: evaluation.score(run.predictions(name), run.config.metrics, **settings)
@@ -227,7 +216,7 @@ def score(run: Run, progress: Progress = SILENT) -> None:
 
 def compare(run: Run, progress: Progress = SILENT) -> None:
     """Compare the tuned model with the base model, row by row."""
-    with _stage(run, "compare", progress):
+    with stage(run, "compare", progress):
         run.write_comparison(
             evaluation.compare(
                 run.predictions("base"),
@@ -238,28 +227,15 @@ def compare(run: Run, progress: Progress = SILENT) -> None:
         )
 
 
-def report(run: Run, progress: Progress = SILENT) -> None:
+def write_report(run: Run, progress: Progress = SILENT) -> None:
     """Write report.html and the model card from what the run folder holds."""
     from loratory.report import render, render_card
 
-    with _stage(run, "report", progress):
-        run.record(status="complete")
+    with stage(run, "report", progress):
+        if run.compared():
+            run.record(status="complete")
         write_text(run.folder / "report.html", render(run.folder))
         write_text(run.folder / "README.md", render_card(run.folder))
-
-
-@contextmanager
-def _stage(run: Run, name: str, progress: Progress) -> Iterator[None]:
-    """Hold the folder, time the stage, and leave in the manifest how it ended."""
-    with run.locked():
-        progress.stage(name)
-        began = time.monotonic()
-        try:
-            yield
-        except LoratoryError as error:
-            run.record(status="failed", failed={"stage": name, "reason": str(error)})
-            raise
-        run.record(durations={name: time.monotonic() - began})
 
 
 @contextmanager
@@ -275,7 +251,7 @@ def _training_packages() -> Iterator[None]:
 
 def _config(recipe: Recipe) -> RunConfig:
     if isinstance(recipe, RunConfig):
-        return recipe
+        return from_mapping(to_mapping(recipe))  # what Python put together is checked as well
     return from_mapping(recipe) if isinstance(recipe, Mapping) else load(Path(recipe))
 
 
@@ -297,7 +273,7 @@ def _settings(run: Run) -> dict[str, Any]:
     }
 
 
-def _key(run: Run, model: str, rows: Any) -> str:
+def _basis(run: Run, model: str, rows: Any) -> str:
     """Return what base predictions hang on, hashed: model, prompts, decoding, versions."""
     facts = run.manifest()
     parts = {
@@ -310,10 +286,10 @@ def _key(run: Run, model: str, rows: Any) -> str:
         "decoding": run.config.decode.model_dump(),
         "limit": run.config.data.max_target_tokens,
         "seed": run.config.seed,  # a new classification head is drawn under it
-        "versions": facts["versions"],
-        "hardware": facts["hardware"],
+        "versions": versions(),
+        "hardware": {**hardware(), "accelerator": _accelerator()},
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return cache.key(parts)
 
 
 def _accelerator() -> str | None:

@@ -47,7 +47,9 @@ class Registry(Generic[T]):
             params = getattr(cls, "__dataclass_params__", None)
             assert params is not None and params.frozen, f"{cls.__name__}: not a frozen dataclass"
             known = self._classes.get(name)
-            assert known is None or known.__qualname__ == cls.__qualname__, f"{name}: taken"
+            # A notebook cell run again defines the same class again.
+            same = known is None or _place(known) == _place(cls)
+            assert same, f"{self.kind} '{name}': taken by {known}; choose another name"
             cls.name = name  # type: ignore[attr-defined]
             self._classes[name] = cls
             return cls
@@ -72,6 +74,11 @@ class Registry(Generic[T]):
             raise ConfigError(f"{where}: unknown '{name}'. {suggest(name, self._classes)}")
         return self._classes[name]
 
+    def holds(self, component: object) -> bool:
+        """Return whether `component` is an instance of a registered class."""
+        self._scan()
+        return self._classes.get(getattr(component, "name", "")) is type(component)
+
     def _scan(self) -> None:
         if self._scanned:
             return
@@ -80,7 +87,19 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
         for point in entry_points(group=self.package):
-            point.load()
+            try:
+                point.load()
+            except Exception as error:
+                self._scanned = False
+                of = f" of {point.dist.name}" if point.dist else ""
+                raise ConfigError(
+                    f"{self.kind}: the entry point '{point.name}'{of} cannot be loaded "
+                    f"({type(error).__name__}: {error}). Repair or uninstall that package."
+                ) from error
+
+
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 def signature(component: Any, *, version: int = 1) -> str:

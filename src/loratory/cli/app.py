@@ -11,6 +11,7 @@ from loratory import __version__
 
 if TYPE_CHECKING:
     from loratory.config import RunConfig
+    from loratory.runs import Run
 
 __all__ = ["app"]
 
@@ -27,7 +28,7 @@ RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]…", help="Fields to change, as train.learning_rate=1e-4."),
+    typer.Argument(metavar="KEY=VALUE", help="Fields to change, as train.learning_rate=1e-4."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -90,13 +91,15 @@ def prepare(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = Fal
 @app.command()
 def train(run: RunFolder, as_json: Json = False) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint."""
-    _stage("train", run, as_json, "Trained. Next: loratory predict {run}")
+    _stage("train", run)
+    _done(run, as_json, f"Trained. Next: loratory predict {run}")
 
 
 @app.command()
 def predict(run: RunFolder, as_json: Json = False) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
-    _stage("predict", run, as_json, "Predicted. Next: loratory score {run}")
+    _stage("predict", run)
+    _done(run, as_json, f"Predicted. Next: loratory score {run}")
 
 
 @app.command()
@@ -105,17 +108,22 @@ def score(
         Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a predictions file.")
     ],
     metrics: Annotated[
-        list[str] | None, typer.Option("--metric", help="For a file: a metric; may be repeated.")
+        list[str] | None, typer.Option("--metric", help="For a file; may be repeated.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's systems, or any file of predictions."""
     from loratory.cli import show
+    from loratory.errors import ConfigError, RunError
 
     if source.is_file():
-        show.scores({source.stem: _score_file(source, metrics or ["rouge"])}, as_json)
+        show.scores({source.stem: _score_file(source, metrics or [])}, as_json)
         return
-    opened = _stage("score", source, True, "", quiet=True)
+    if not source.exists():
+        raise RunError(f"{source}: neither a run folder nor a file of predictions.")
+    if metrics:
+        raise ConfigError("--metric: only for a file of predictions; a run has its recipe's own.")
+    opened = _stage("score", source)
     show.scores(opened.scores(), as_json)
 
 
@@ -124,20 +132,21 @@ def compare(run: RunFolder, as_json: Json = False) -> None:
     """Compare the tuned model with the base model, row by row."""
     from loratory.cli import show
 
-    opened = _stage("compare", run, True, "", quiet=True)
+    opened = _stage("compare", run)
     show.comparison(opened, as_json)
 
 
 @app.command()
 def report(run: RunFolder, as_json: Json = False) -> None:
     """Write report.html and the model card of a run."""
-    _stage("report", run, as_json, "{run}/report.html")
+    _stage("write_report", run)
+    _done(run, as_json, f"{run}/report.html")
 
 
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="[KIND]", help="methods, tasks, metrics, models or data.")
+        str, typer.Argument(metavar="KIND", help="methods, tasks, metrics, models or data.")
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -192,15 +201,13 @@ def _run(config: RunConfig, as_json: bool) -> None:
     show.result(finished, as_json)
 
 
-def _stage(name: str, folder: Path, as_json: bool, words: str, quiet: bool = False) -> Any:
+def _stage(name: str, folder: Path) -> Run:
     from loratory import pipeline
     from loratory.runs import Run
 
     opened = Run.open(folder)
     with _progress() as progress:
         getattr(pipeline, name)(opened, progress)
-    if not quiet:
-        _done(folder, as_json, words.format(run=folder))
     return opened
 
 
@@ -218,5 +225,8 @@ def _score_file(file: Path, names: list[str]) -> Any:
     from loratory.metrics.base import METRICS
     from loratory.records import Prediction, read_jsonl
 
-    metrics = [METRICS.get(name, "--metric")() for name in names]
-    return score_predictions(read_jsonl(file, Prediction), metrics)
+    predictions = read_jsonl(file, Prediction)
+    if not names:
+        classes = any(row.predicted is not None for row in predictions)
+        names = ["classification" if classes else "rouge"]
+    return score_predictions(predictions, [METRICS.get(name, "--metric")() for name in names])

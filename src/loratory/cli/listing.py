@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -40,8 +41,10 @@ def _components(registry: Registry[Any]) -> list[Entry]:
         fields = [
             {
                 "name": field.name,
-                "type": str(field.type),
-                "default": json.loads(json.dumps(field.default, default=str)),
+                "type": field.type
+                if isinstance(field.type, str)
+                else inspect.formatannotation(field.type),
+                "default": _default(field),
                 "about": docs.get(field.name, ""),
             }
             for field in dataclasses.fields(cls)
@@ -53,6 +56,14 @@ def _components(registry: Registry[Any]) -> list[Entry]:
             entry["columns"] = dict(columns)
         found.append(entry)
     return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return a field's default as JSON has it; null where there is none."""
+    value = None if field.default is dataclasses.MISSING else field.default
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    return json.loads(json.dumps(value, default=str))
 
 
 def _models() -> list[Entry]:

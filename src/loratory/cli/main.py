@@ -6,6 +6,7 @@ mend, in one clear sentence each; 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ import sys
 from loratory.errors import ConfigError, LoratoryError
 
 __all__ = ["main"]
+
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -25,22 +28,20 @@ def main() -> None:
 
         # Deprecations inside peft and transformers tell a user nothing; -W default shows them.
         warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal can spell `●`
     from loratory.cli.app import app
 
     try:
-        app()
+        app(prog_name="loratory")
     except LoratoryError as error:
         _explain(error)
         sys.exit(2)
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. `loratory train RUN` goes on from the last checkpoint.", file=sys.stderr
-        )
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C; the stage has said how to go on
+            print("loratory: interrupted.", file=sys.stderr)
+        raise
 
 
 def _explain(error: LoratoryError) -> None:
@@ -49,7 +50,7 @@ def _explain(error: LoratoryError) -> None:
     sentences = error.problems if isinstance(error, ConfigError) else (str(error),)
     if "--json" in sys.argv:
         body = {"type": type(error).__name__, "problems": list(sentences)}
-        print(json.dumps({"error": body}, ensure_ascii=False))
+        print(json.dumps({"error": body}, indent=2))
         return
-    for sentence in sentences:
-        print(f"loratory: {clean(sentence)}", file=sys.stderr)
+    for sentence in sentences:  # a line each: a library's own words may have several
+        print(f"loratory: {' '.join(clean(sentence).split())}", file=sys.stderr)

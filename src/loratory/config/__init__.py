@@ -1,6 +1,6 @@
 """The recipe: YAML and dotted overrides to one strict, typed, frozen `RunConfig`."""
 
-from loratory.config.recipe import from_mapping, load, read_yaml, to_mapping, to_yaml
+from loratory.config.recipe import from_mapping, load, to_mapping, to_yaml
 from loratory.config.schema import (
     DataConfig,
     DecodeConfig,
@@ -10,6 +10,7 @@ from loratory.config.schema import (
     TrainConfig,
     json_schema,
 )
+from loratory.config.text import read_yaml
 
 __all__ = [
     "DataConfig",

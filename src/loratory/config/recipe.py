@@ -5,72 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from loratory.config.schema import COMPONENTS, SECTIONS, RunConfig, Scalars, Section
+from loratory.config.text import read_yaml, write_yaml
 from loratory.errors import ConfigError, suggest
 from loratory.metrics.base import METRICS
 from loratory.registry import Registry
 
-__all__ = ["from_mapping", "load", "read_yaml", "to_mapping", "to_yaml"]
+__all__ = ["from_mapping", "load", "to_mapping", "to_yaml"]
 
 TOP = (*Scalars.model_fields, *SECTIONS, *COMPONENTS, "metrics")
 DEFAULT_METHOD = "lora"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where 1.1 surprises: `1e-3` is a number, a date is text, no key twice."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith(("timestamp", "float"))
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
-    list("-+.0123456789"),
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[object] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool) or key in seen:
-            line = key_node.start_mark.line + 1
-            raise ConfigError(f"line {line}: '{key}' stands twice, or is no name. Keep one.")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """Parse YAML safely.
-
-    Raises:
-        ConfigError: the text is not YAML; the sentence names `where` and the line.
-    """
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "unreadable"
-        raise ConfigError(f"{where}{line}: not valid YAML ({what}).") from None
-    except ConfigError as error:
-        raise ConfigError(f"{where}, {error}") from None
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(f"{where}: not usable YAML ({type(error).__name__}).") from None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -92,14 +42,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     data = read_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a recipe is a mapping such as `model: {{name: …}}`.")
+    problems: list[str] = []
     for override in overrides:
-        _override(data, override)
-    return from_mapping(data)
+        try:
+            _override(data, override)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    return _typed(data, problems)
 
 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip("."):
+    if not equals or not all(key.split(".")):
         raise ConfigError(f"{override}: an override reads key=value, as train.learning_rate=1e-4.")
     *parents, last = key.split(".")
     for name in parents:
@@ -121,10 +75,17 @@ def from_mapping(data: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: one problem for every mistake, each beginning with the field's path.
     """
-    problems = [f"{key}: unknown field. {suggest(str(key), TOP)}" for key in data if key not in TOP]
-    values: dict[str, Any] = {}
+    return _typed(data, [])
+
+
+def _typed(data: Mapping[str, Any], problems: list[str]) -> RunConfig:
+    """Return `data` typed, or raise its problems together with those found before."""
+    problems += [
+        f"{key}: unknown field. {suggest(str(key), TOP)}" for key in data if key not in TOP
+    ]
     scalars = {key: data[key] for key in Scalars.model_fields if key in data}
-    values.update(_section(Scalars, scalars, "", problems))
+    outside = _section(Scalars, scalars, "", problems)
+    values: dict[str, Any] = outside.model_dump() if outside is not None else {}
     for name, cls in SECTIONS.items():
         given = data.get(name)
         if given is None:
@@ -134,16 +95,18 @@ def from_mapping(data: Mapping[str, Any]) -> RunConfig:
         if not isinstance(given, Mapping):
             problems.append(f"{name}: expected fields, got {_show(given)}.")
             continue
-        values[name] = _section(cls, given, f"{name}.", problems, build=True)
+        values[name] = _section(cls, given, f"{name}.", problems)
     for name, registry in COMPONENTS.items():
-        given = data.get(name, DEFAULT_METHOD if name == "method" else None)
+        given = data.get(name)
+        if given is None and name == "method":
+            given = DEFAULT_METHOD
         if given is None:
             problems.append(f"{name}: missing. {suggest('', registry.names())}")
             continue
         values[name] = _component(registry, given, name, problems)
-    metrics = data.get("metrics") or []
-    if not isinstance(metrics, list):
-        metrics = [metrics]
+    metrics = data.get("metrics")
+    if not isinstance(metrics, list | tuple):
+        metrics = [] if metrics is None else [metrics]
     values["metrics"] = tuple(
         _component(METRICS, item, f"metrics[{i}]", problems) for i, item in enumerate(metrics)
     )
@@ -153,25 +116,20 @@ def from_mapping(data: Mapping[str, Any]) -> RunConfig:
 
 
 def _section(
-    cls: type[Section],
-    given: Mapping[str, Any],
-    prefix: str,
-    problems: list[str],
-    build: bool = False,
-) -> Any:
+    cls: type[Section], given: Mapping[str, Any], prefix: str, problems: list[str]
+) -> Section | None:
+    # Through JSON: strict there still takes a list for a tuple, as YAML writes it.
+    text, refused = _json(given, prefix, problems)
     try:
-        # Through JSON: strict there still takes a list for a tuple, as YAML writes it.
-        section = cls.model_validate_json(_json(given, prefix, problems))
+        return cls.model_validate_json(text)
     except ValidationError as error:
-        names = cls.model_fields
-        problems.extend(_sentence(item, prefix, names) for item in _distinct(error))
-        return {} if not build else None
-    return section if build else section.model_dump()
+        problems.extend(_sentences(error, given, prefix, cls.model_fields, refused))
+        return None
 
 
 def _component(registry: Registry[Any], given: Any, path: str, problems: list[str]) -> Any:
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
-        given = {"name": given.name, **dataclasses.asdict(given)}  # type: ignore[attr-defined]
+        given = _plain(given)
     if isinstance(given, str):
         given = {"name": given}
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
@@ -183,52 +141,88 @@ def _component(registry: Registry[Any], given: Any, path: str, problems: list[st
     except ConfigError as error:
         problems.extend(error.problems)
         return None
-    fields = {field.name for field in dataclasses.fields(cls)}
-    unknown = [key for key in given if key not in fields | {"name"}]
+    fields = [field.name for field in dataclasses.fields(cls)]
+    unknown = [key for key in given if key not in (*fields, "name")]
     problems.extend(f"{path}.{key}: unknown field. {suggest(str(key), fields)}" for key in unknown)
     params = {key: value for key, value in given.items() if key in fields}
+    text, refused = _json(params, f"{path}.", problems)
     try:
-        text = _json(params, f"{path}.", problems)
         component = TypeAdapter(cls).validate_json(text, strict=True)
     except ValidationError as error:
-        problems.extend(_sentence(item, f"{path}.", fields) for item in _distinct(error))
+        problems.extend(_sentences(error, params, f"{path}.", fields, refused))
         return None
     problems.extend(f"{path}.{problem}" for problem in component.problems())
     return component
 
 
-def _json(given: Mapping[str, Any], prefix: str, problems: list[str]) -> str:
-    try:
-        return json.dumps(dict(given))
-    except (TypeError, ValueError) as error:
-        problems.append(f"{prefix.rstrip('.')}: holds what a recipe cannot ({error}).")
-        return "{}"
+def _json(given: Mapping[str, Any], prefix: str, problems: list[str]) -> tuple[str, set[str]]:
+    """Return fields as JSON, and the names of those it cannot hold, each a problem."""
+    kept, refused = {}, set()
+    for key, value in given.items():
+        try:
+            json.dumps({key: value}, allow_nan=False, ensure_ascii=False).encode()
+            kept[key] = value
+        except (TypeError, ValueError, RecursionError):
+            refused.add(str(key))
+            problems.append(
+                f"{prefix}{key}: got {_show(value)}; it must be text, a finite number, true, "
+                "false, null, or a list or mapping of them."
+            )
+    return json.dumps(kept), refused
 
 
-def _distinct(error: ValidationError) -> list[Any]:
-    """One error a field: of a union's branches the last, which for `x | None` is None's."""
-    by_field: dict[Any, Any] = {}
+def _sentences(
+    error: ValidationError,
+    given: Mapping[str, Any],
+    prefix: str,
+    names: Iterable[str],
+    refused: set[str],
+) -> list[str]:
+    """Return one sentence for each wrong value; what a union's branches say is joined."""
+    by_path: dict[str, list[Any]] = {}
     for item in error.errors():
-        by_field.setdefault(item["loc"][:1], item)
-    return list(by_field.values())
+        if item["loc"] and item["loc"][0] not in refused:
+            by_path.setdefault(_path(item["loc"], given), []).append(item)
+    return [f"{prefix}{path}: {_wrong(items, path, names)}" for path, items in by_path.items()]
 
 
-def _sentence(item: Any, prefix: str, names: Any) -> str:
-    location = [part for part in item["loc"] if part in names or isinstance(part, int)]
-    kind, context = item["type"], item.get("ctx", {})
-    if kind == "extra_forbidden":
-        field = str(item["loc"][0])
-        return f"{prefix}{field}: unknown field. {suggest(field, names)}"
-    path = prefix + ".".join(str(part) for part in location or item["loc"])
-    if kind in ("missing", "missing_argument"):
-        return f"{path}: missing, and it has no default."
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']*)'", context["expected"])
-        return f"{path}: unknown {_show(item['input'])}. {suggest(str(item['input']), allowed)}"
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return (
-        f"{path}: got {_show(item['input'])}; {message.replace('input should be', 'it must be')}."
-    )
+def _path(location: tuple[str | int, ...], given: Any) -> str:
+    """Return `columns.document` or `labels[1]`: of a location what is in the recipe."""
+    path, value = "", given
+    for part in location:
+        if isinstance(value, Mapping) and part in value:
+            path += f".{part}"
+        elif isinstance(value, list | tuple) and isinstance(part, int):
+            path += f"[{part}]"
+        else:  # the name of a union's branch
+            continue
+        value = value[part]
+    return path.removeprefix(".") or str(location[0])
+
+
+def _wrong(items: Sequence[Any], name: str, names: Iterable[str]) -> str:
+    first = items[0]
+    if first["type"] == "extra_forbidden":
+        return f"unknown field. {suggest(name, names)}"
+    if first["type"] == "missing":
+        return "missing, and it has no default."
+    shown = _show(first["input"])
+    if first["type"] == "literal_error" and len(items) == 1:
+        expected = first["ctx"]["expected"]
+        allowed = re.findall(r"'([^']*)'", expected) or re.split(r", | or ", expected)
+        return f"unknown {shown}. {suggest(str(first['input']), allowed)}"
+    if first["type"] == "string_pattern_mismatch":
+        return f"got {shown}; letters, digits, dot, dash and underscore are allowed, at most 64."
+    wanted = " or ".join(dict.fromkeys(_wanted(item) for item in items))
+    return f"got {shown}; it must be {wanted}."
+
+
+def _wanted(item: Any) -> str:
+    if item["type"] == "string_too_short":
+        return "text that is not empty"
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    short = message.partition(", got ")[0].partition(", unable")[0]
+    return str(short.replace("valid tuple", "list").replace("valid array", "list"))
 
 
 def _show(value: Any) -> str:
@@ -248,10 +242,14 @@ def to_mapping(config: RunConfig) -> dict[str, Any]:
 
 
 def _plain(component: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(component)))
-    return {"name": component.name, **fields}
+    values = {key: _listed(value) for key, value in dataclasses.asdict(component).items()}
+    return {"name": component.name, **values}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def to_yaml(config: RunConfig) -> str:
     """Return a config as YAML that `load` reads back to an equal one."""
-    return yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    return write_yaml(to_mapping(config))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from loratory.errors import ConfigError
 from loratory.methods.base import METHODS, Method
 from loratory.metrics.base import METRICS, Metric
 from loratory.registry import Registry, field_docs
@@ -26,9 +27,17 @@ __all__ = [
     "json_schema",
 ]
 
+
+def _whole_or_share(value: float) -> float:
+    if value >= 1 and not value.is_integer():
+        raise ValueError("a whole number of steps, or below 1 a share of all")
+    return value
+
+
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0)]
+Steps = Annotated[float, Field(ge=0), AfterValidator(_whole_or_share)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -36,7 +45,11 @@ class Section(BaseModel):
     """One block of a recipe: frozen, strict, and it knows no field it does not list."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
@@ -93,13 +106,13 @@ class TrainConfig(Section):
 
     num_train_epochs: Annotated[float, Field(gt=0, le=10_000)] = 3.0
     """Passes over the training rows."""
-    max_steps: Annotated[int, Field(ge=-1)] = -1
+    max_steps: Literal[-1] | Positive = -1
     """Optimiser steps, overriding the epochs; -1 leaves it to them."""
     learning_rate: Annotated[float, Field(gt=0, lt=10)] = 2e-4
     """Peak learning rate of AdamW."""
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     """Course of the learning rate after the warm-up."""
-    warmup_steps: NotNegative = 0.05
+    warmup_steps: Steps = 0.05
     """Steps of rising learning rate; below 1 a share of all steps."""
     weight_decay: NotNegative = 0.0
     """AdamW's decoupled decay."""
@@ -111,7 +124,7 @@ class TrainConfig(Section):
     """Forward passes in one optimiser step."""
     per_device_eval_batch_size: Positive = 16
     """Rows in one forward pass of validation."""
-    eval_steps: Annotated[float, Field(gt=0)] = 0.2
+    eval_steps: Annotated[Steps, Field(gt=0)] = 0.2
     """Steps between validations, each with a checkpoint; below 1 a share of all steps."""
     early_stopping_patience: Positive | None = 3
     """Stop after so many validations without a lower loss; null never stops early."""
@@ -176,6 +189,26 @@ class RunConfig:
     """Folder in which the run folder is made, relative to the working directory."""
 
     def __post_init__(self) -> None:
+        """Refuse values of another kind; `from_mapping` is what takes names and mappings.
+
+        Raises:
+            ConfigError: one problem for each.
+        """
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        problems = [
+            f"{name}: expected a {cls.__name__}, got {type(value).__name__}."
+            for name, cls in SECTIONS.items()
+            if not isinstance(value := getattr(self, name), cls)
+        ]
+        parts = [(kind, registry, getattr(self, kind)) for kind, registry in COMPONENTS.items()]
+        parts += [(f"metrics[{i}]", METRICS, item) for i, item in enumerate(self.metrics)]
+        problems += [
+            f"{path}: expected a registered {registry.kind}, got {type(value).__name__}."
+            for path, registry, value in parts
+            if not registry.holds(value)
+        ]
+        if problems:
+            raise ConfigError(problems)
         if not self.metrics:
             chosen = tuple(METRICS.get(name)() for name in self.task.metrics)
             object.__setattr__(self, "metrics", chosen)
@@ -190,11 +223,6 @@ class Scalars(Section):
     """Of the splits, the adapter's start, the batches, and the bootstrap."""
     output_dir: Text = "runs"
     """Folder in which the run folder is made, relative to the working directory."""
-
-    @model_validator(mode="after")
-    def _dots(self) -> Scalars:
-        assert ".." not in self.name
-        return self
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -211,10 +239,18 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe, every registered component included."""
     properties: dict[str, Any] = dict(Scalars.model_json_schema()["properties"])
     for name, section in SECTIONS.items():
-        properties[name] = section.model_json_schema()
+        forms = [section.model_json_schema()]
+        if name in ("model", "data"):
+            forms.append({"type": "string", "description": "Short for its name."})
+        else:
+            forms.append({"type": "null", "description": "All defaults."})
+        properties[name] = {"anyOf": forms}
     for name, registry in COMPONENTS.items():
         properties[name] = _component_schema(registry)
-    properties["metrics"] = {"type": "array", "items": _component_schema(METRICS)}
+    metrics = _component_schema(METRICS)
+    properties["metrics"] = {
+        "anyOf": [{"type": "array", "items": metrics}, *metrics["anyOf"], {"type": "null"}]
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Loratory recipe",
@@ -231,9 +267,11 @@ def _component_schema(registry: Registry[Any]) -> dict[str, Any]:
         cls = registry.get(name)
         schema = TypeAdapter(cls).json_schema()
         docs = field_docs(cls)
-        for key, value in schema["properties"].items():
-            value["description"] = docs[key]
-        schema["properties"] = {"name": {"const": name}, **schema["properties"]}
+        fields = schema.get("properties", {})
+        for key, value in fields.items():
+            if key in docs:
+                value["description"] = docs[key]
+        schema["properties"] = {"name": {"const": name}, **fields}
         schema["required"] = ["name", *schema.get("required", [])]
         schema["additionalProperties"] = False
         choices.append(schema)

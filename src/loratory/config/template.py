@@ -6,10 +6,10 @@ import dataclasses
 import textwrap
 from typing import Any
 
-import yaml
 from pydantic_core import PydanticUndefined
 
 from loratory.config.schema import COMPONENTS, SECTIONS, Scalars
+from loratory.config.text import write_yaml
 from loratory.metrics.base import METRICS
 from loratory.registry import field_docs
 from loratory.tasks.base import TASKS
@@ -35,25 +35,27 @@ def commented(task: str) -> str:
     model, data = STARTS.get(task, ELSEWHERE)
     lines = [
         f"# A recipe for {task}. Lines that begin with '# ' and a name are defaults.",
-        f"# {_first_line(cls)}",
-        f"# Columns: {'; '.join(f'{k} ({v})' for k, v in cls.columns.items())}",
-        "",
+        *_comment(_first_line(cls), ""),
+        "# It reads these columns; data.columns says where they have other names.",
     ]
+    for column, about in cls.columns.items():
+        lines += _comment(f"  {column} ({about.rstrip('.')})", "")
+    lines += [""]
     lines += _fields(_model_fields(Scalars), {"name": task}, "")
     for name, section in SECTIONS.items():
         given = {"model": {"name": model}, "data": {"name": data}}.get(name, {})
-        lines += ["", *_comment(section.__doc__ or "", "")]
-        lines += [f"{name}:" if given else f"# {name}:"]
+        # Without fields a section is empty, so that uncommenting one of them is enough.
+        lines += ["", *_comment(section.__doc__ or "", ""), f"{name}:"]
         lines += _fields(_model_fields(section), given, "  ")
         if name == "data":
             lines += _component("task", task) + _component("method", METHOD)
     lines += ["", *_comment(f"What is computed; this task's own: {', '.join(cls.metrics)}.", "")]
-    lines += ["# metrics:"]
+    lines += ["metrics:"]
     for metric in cls.metrics:
-        lines += [f"#   - name: {metric}"]
+        lines += [f"  # - name: {metric}"]
         settings = METRICS.get(metric)
         for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-            lines.append(f"#     {field.name}: {_value(_default(field))}")
+            lines.append(f"  #   {field.name}: {_value(_default(field))}")
     return "\n".join(lines) + "\n"
 
 
@@ -95,15 +97,13 @@ def _model_fields(section: Any) -> list[tuple[str, Any, str]]:
 
 
 def _default(field: Any) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return field.default_factory()
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _value(value: Any) -> str:
-    plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
+    return write_yaml(list(value) if isinstance(value, tuple) else value, flow=True)
 
 
 def _first_line(cls: type) -> str:

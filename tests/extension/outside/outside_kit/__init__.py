@@ -1,0 +1,1 @@
+"""A package of somebody else: one method, one metric, one task, a file each."""
