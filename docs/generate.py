@@ -1,0 +1,172 @@
+"""Fill the generated parts of the pages: `python docs/generate.py`.
+
+A page marks such a part with `<!-- generated: NAME -->` and `<!-- /generated -->`. Fields come
+from the recipe's JSON Schema and the components' own sentences, commands from their `--help`,
+so neither can drift from the code; `tests/unit/test_docs.py` fails when a page is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from loratory.cli.app import app
+from loratory.config.schema import COMPONENTS, SECTIONS, json_schema
+from loratory.metrics.base import METRICS
+from loratory.registry import Registry
+
+__all__ = ["PAGES", "render"]
+
+FOLDER = Path(__file__).parent
+PAGES = ("cli.md", "recipe.md")
+
+PART = re.compile(
+    r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- /generated -->)", re.DOTALL
+)
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def render(text: str) -> str:
+    """Return a page with every generated part made anew."""
+    return PART.sub(lambda m: f"{m['open']}{PARTS[m['name']]()}{m['close']}", text)
+
+
+def top() -> str:
+    """Return the table of the fields outside any section."""
+    schema = json_schema()
+    nested = {*SECTIONS, *COMPONENTS, "metrics"}
+    fields = {k: v for k, v in schema["properties"].items() if k not in nested}
+    return f"{_table(fields, ())}\n"
+
+
+def sections() -> str:
+    """Return a heading, a sentence and a table for each section."""
+    parts = []
+    for name, cls in SECTIONS.items():
+        section = cls.model_json_schema()
+        table = _table(section["properties"], section.get("required", ()))
+        parts.append(f"## {name}\n\n{section['description']}\n\n{table}")
+    return "\n\n".join(parts) + "\n"
+
+
+def components() -> str:
+    """Return a heading and table for each task, method and metric that Loratory has itself."""
+    schema = json_schema()["properties"]
+    parts = []
+    for kind in (*COMPONENTS, "metrics"):
+        parts.append(f"## {kind}")
+        entries = {entry["properties"]["name"]["const"]: entry for entry in _objects(schema[kind])}
+        for name, entry in sorted(entries.items()):
+            cls = _registry(kind).get(name)
+            # What other installed packages, or tests, have registered is not of this page.
+            if cls.__module__.startswith("loratory."):
+                parts.append(_component(name, entry, cls))
+    return "\n\n".join(parts) + "\n"
+
+
+def _registry(kind: str) -> Registry[Any]:
+    return METRICS if kind == "metrics" else COMPONENTS[kind]
+
+
+def _objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the schema of each component, wherever among the choices it stands."""
+    if "const" in schema.get("properties", {}).get("name", {}):
+        yield schema
+    for choice in [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())]:
+        yield from _objects(choice)
+
+
+def _component(name: str, entry: dict[str, Any], cls: type) -> str:
+    fields = {key: field for key, field in entry["properties"].items() if key != "name"}
+    about = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+    lines = [f"### {name}", about]
+    if paper := getattr(cls, "paper", ""):
+        lines.append(f"Paper: {paper}.")
+    if columns := getattr(cls, "columns", None):
+        lines.append("\n".join(f"- column `{column}`: {text}" for column, text in columns.items()))
+    lines.append(_table(fields, entry["required"]) if fields else "No settings.")
+    return "\n\n".join(lines)
+
+
+def _table(fields: dict[str, Any], required: Any) -> str:
+    rows = ["| field | values | default | meaning |", "|---|---|---|---|"]
+    for name, schema in fields.items():
+        given = "required" if name in required else f"`{json.dumps(_default(schema))}`"
+        cells = [f"`{name}`", _values(schema), given, schema["description"]]
+        # A bar would end the cell, and a line break the row.
+        clean = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
+        rows.append(f"| {' | '.join(clean)} |")
+    return "\n".join(rows)
+
+
+def _default(schema: dict[str, Any]) -> Any:
+    """Return a field's default; one made by a factory is left out of a schema, and is empty."""
+    if "default" in schema:
+        return schema["default"]
+    return {"array": [], "object": {}}[schema["type"]]
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """Say in words what a field takes."""
+    if "anyOf" in schema:
+        return " or ".join(_values(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    kind = schema["type"]
+    if kind == "array":
+        return f"list of: {_values(schema['items'])}"
+    if kind == "object":
+        return "mapping of text to text"
+    name = {"string": "text", "boolean": "`true` or `false`", "null": "`null`"}.get(kind, kind)
+    bounds = [f"{word} {_number(schema[key])}" for key, word in BOUNDS.items() if key in schema]
+    return f"{name} {' and '.join(bounds)}" if bounds else name
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def commands() -> str:
+    """Return the help of the program and of every command, 80 columns wide."""
+    names: list[list[str]] = [[], *([name] for name in get_command(app).commands)]
+    parts = []
+    for words in names:
+        result = CliRunner().invoke(
+            app, [*words, "--help"], prog_name="loratory", env={"COLUMNS": "80", "NO_COLOR": "1"}
+        )
+        title = " ".join(["loratory", *words])
+        lines = "\n".join(line.rstrip() for line in result.output.strip().splitlines())
+        parts.append(f"## {title}\n\n```text\n{lines}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "top": top,
+    "sections": sections,
+    "components": components,
+    "commands": commands,
+}
+
+
+def main() -> None:
+    """Rewrite every page that has generated parts."""
+    for name in PAGES:
+        page = FOLDER / name
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
