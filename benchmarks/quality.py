@@ -103,7 +103,7 @@ def recipes(data: Path) -> dict[str, dict[str, Any]]:
                 "columns": {"label": "stars"},
                 "test_size": 600,
                 "validation_size": 300,
-                "validation_rows": 150,
+                "validation_rows": 100,
                 "max_prompt_tokens": 160,
             },
             "task": {
@@ -111,7 +111,7 @@ def recipes(data: Path) -> dict[str, dict[str, Any]]:
                 "template": "How many stars, from 1 to 5, does this review give?\n\n{text}",
             },
             "method": {"name": "lora", "r": 8},
-            "train": {"num_train_epochs": 2, "learning_rate": 3e-4, "eval_steps": 0.2},
+            "train": {"num_train_epochs": 1, "learning_rate": 5e-4, "eval_steps": 0.25},
         },
     }
 

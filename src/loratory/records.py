@@ -81,6 +81,8 @@ class Prediction:
     """The class with the highest probability."""
     probabilities: tuple[float, ...] = ()
     """One a class, summing to 1; empty for generated text."""
+    prompt: str = ""
+    """What the model was given, special tokens included, after cutting."""
     prompt_tokens: int = 0
     """Length of the encoded prompt, in tokens of the model, after cutting."""
     cut_tokens: int = 0

@@ -19,7 +19,7 @@ from transformers import (
 import tiny
 from loratory.errors import MissingDependencyError, ModelError
 from loratory.tuning.encode import collate
-from loratory.tuning.model import empty, fingerprint, heads_of, load
+from loratory.tuning.model import check_labels, empty, fingerprint, heads_of, load
 
 
 @pytest.fixture
@@ -168,6 +168,28 @@ def test_a_head_of_other_classes_is_one_sentence(tiny_models, tmp_path):
     assert torch.equal(kept.model.classifier.weight, own.classifier.weight)
     with pytest.raises(ModelError, match=r"the weights of .* cannot be read"):
         load(tiny.spec(folder, classify=True), ("a", "b", "c"), 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (("negative", "positive"), None),
+        (("Negative", "Positive"), None),
+        (("good", "bad"), None),
+        (("positive", "negative"), r"another order. Set task.labels: \[negative, positive\]"),
+        (("a", "b", "c"), r"tells 2 classes apart \(negative, positive\), the data has 3"),
+    ],
+)
+def test_a_trained_head_is_not_taken_for_other_classes(labels, says, tiny_models, tmp_path):
+    config = BertConfig.from_pretrained(tiny_models("bert"), num_labels=2)
+    config.id2label = {0: "negative", 1: "positive"}
+    folder = tiny.save(BertForSequenceClassification(config), tiny.tokenizer(), tmp_path / "head")
+    spec = tiny.spec(folder, classify=True)
+    if says is None:
+        check_labels(spec, labels)
+        return
+    with pytest.raises(ModelError, match=says):
+        check_labels(spec, labels)
 
 
 def test_code_that_comes_with_a_model_is_refused_and_never_run(copy, tmp_path):

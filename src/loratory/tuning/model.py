@@ -31,7 +31,16 @@ from loratory.tasks.base import PromptStyle
 from loratory.tuning.device import device
 from loratory.tuning.locate import commit, locate
 
-__all__ = ["Loaded", "Resolved", "empty", "fingerprint", "heads_of", "load", "resolve"]
+__all__ = [
+    "Loaded",
+    "Resolved",
+    "check_labels",
+    "empty",
+    "fingerprint",
+    "heads_of",
+    "load",
+    "resolve",
+]
 
 AUTO_CLASSES: dict[Family, Any] = {
     "causal": AutoModelForCausalLM,
@@ -263,6 +272,30 @@ def _with_labels(spec: Resolved, labels: Sequence[str]) -> Any:
     config.problem_type = "single_label_classification"
     config.pad_token_id = spec.tokenizer.pad_token_id  # a decoder's head finds the last token by it
     return config
+
+
+def check_labels(spec: Resolved, labels: Sequence[str]) -> None:
+    """Refuse a head that was trained for other classes, or for these in another order.
+
+    Raises:
+        ModelError: the sentence names the head's own classes.
+    """
+    trained = any("SequenceClassification" in name for name in spec.config.architectures or [])
+    if spec.family != "classifier" or not trained:
+        return
+    own = [str(name) for _, name in sorted(spec.config.id2label.items())]
+    listed = ", ".join(own[:10])
+    if len(own) != len(labels):
+        raise ModelError(
+            f"model.name: the head of {spec.name} tells {len(own)} classes apart ({listed}), the "
+            f"data has {len(labels)}. Take a model without a head, or data with its classes."
+        )
+    ours, theirs = ([name.casefold() for name in names] for names in (labels, own))
+    if ours != theirs and set(ours) == set(theirs):
+        raise ModelError(
+            f"task.labels: the head of {spec.name} has these classes in another order. Set "
+            f"task.labels: [{listed}]."
+        )
 
 
 def fingerprint(spec: Resolved) -> str:

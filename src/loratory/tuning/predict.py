@@ -47,9 +47,8 @@ def predict(
         scores = _head(model, encoder, rows, decode, progress)
     else:
         scores = _label_words(model, encoder, examples, rows, decode, progress)
-    words = encoder.task.choices()
     return [
-        _classified(example, row, logits, words)
+        _classified(encoder, example, row, logits)
         for example, row, logits in zip(examples, rows, scores, strict=True)
     ]
 
@@ -78,6 +77,7 @@ def _texts(
             text=answer.text,
             references=example.references,
             source=example.source,
+            prompt=encoder.tokenizer.decode(row.prompt),
             prompt_tokens=len(row.prompt),
             cut_tokens=row.cut_prompt,
             new_tokens=answer.new_tokens,
@@ -125,18 +125,19 @@ def _label_words(
 
 
 def _classified(
-    example: Example, row: Encoded, logits: Sequence[float], names: Sequence[str]
+    encoder: Encoder, example: Example, row: Encoded, logits: Sequence[float]
 ) -> Prediction:
     # float64, so that the probabilities sum to 1 as closely as a reader may check.
     chances = torch.tensor(logits, dtype=torch.float64).softmax(dim=0)
     best = int(chances.argmax())
     return Prediction(
         id=example.id,
-        text=names[best],
+        text=encoder.task.choices()[best],
         source=example.source,
         label=example.label,
         predicted=best,
         probabilities=tuple(chances.tolist()),
+        prompt=encoder.tokenizer.decode(row.prompt),
         prompt_tokens=len(row.prompt),
         cut_tokens=row.cut_prompt,
     )

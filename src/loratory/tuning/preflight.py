@@ -21,7 +21,7 @@ from loratory.records import Example
 from loratory.tuning.audit import audit, count_cut, show
 from loratory.tuning.encode import Encoded, Encoder, check_lengths
 from loratory.tuning.memory import expected_bytes
-from loratory.tuning.model import Resolved, empty, heads_of, resolve
+from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
 
@@ -69,6 +69,7 @@ def preflight(
             f"it takes {', '.join(sorted(config.method.families))}."
         )
     check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens)
+    check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
     rows = {name: encoder.all(examples) for name, examples in splits.items()}
     for note in audit(rows, encoder):
