@@ -20,8 +20,8 @@ from loratory.runs import Run
 
 __all__ = ["comparison", "print_json", "print_listing", "result", "scores"]
 
-EXCERPT = 280
-"""Characters of a text shown in a table."""
+EXCERPT, SOURCE_EXCERPT = 280, 160
+"""Characters of an answer, and of the text it is about, shown in a table."""
 
 
 def print_json(data: Any) -> None:
@@ -135,7 +135,8 @@ def _examples(run: Run, console: Console) -> None:
     for i in sorted(random.Random(run.config.seed).sample(range(len(base)), count)):  # noqa: S311
         row = base[i]
         truth = row.references[0] if row.references else labels[row.label or 0]
-        table.add_row(*map(_excerpt, (row.source, truth, _said(row), _said(tuned[i]))))
+        answers = (truth, _said(row), _said(tuned[i]))
+        table.add_row(_excerpt(row.source, SOURCE_EXCERPT), *map(_excerpt, answers))
     console.print(table)
 
 
@@ -145,9 +146,9 @@ def _said(row: Prediction) -> str:
     return f"{row.text} ({row.probabilities[row.predicted]:.0%})"
 
 
-def _excerpt(text: str) -> Text:
+def _excerpt(text: str, limit: int = EXCERPT) -> Text:
     text = " ".join(clean(text).split())
-    return Text(text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…")
+    return Text(text if len(text) <= limit else f"{text[: limit - 1]}…")
 
 
 def _plain_scores(systems: Mapping[str, Sequence[Score]]) -> dict[str, Any]:
