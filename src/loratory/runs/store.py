@@ -1,0 +1,294 @@
+"""The run folder: every arrow of the pipeline leaves its file here.
+
+config.yaml                        every default written out
+manifest.json                      versions, seeds, fingerprints, counts, durations, status
+data/{train,validation,test}.jsonl examples, as every model is given them
+adapter/                           loads with plain PeftModel.from_pretrained
+checkpoints/                       training goes on from the last one
+train.jsonl                        one line a logged step
+predictions/<system>/<task>.jsonl  base, tuned, and each baseline
+scores.json comparison.json report.html README.md
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loratory.config import RunConfig, load, to_yaml
+from loratory.errors import RunError
+from loratory.records import (
+    Comparison,
+    Example,
+    Prediction,
+    Score,
+    dump,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    to_lines,
+)
+from loratory.runs.files import explain, write_lines, write_text
+
+__all__ = ["Run"]
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+R = TypeVar("R", Score, Comparison)
+F = TypeVar("F")
+
+
+class Run:
+    """A run folder, opened. Use `Run.create` or `Run.open`."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self.folder = folder
+        self.config = config
+        self._holds = False
+
+    @classmethod
+    def create(
+        cls,
+        config: RunConfig,
+        facts: Mapping[str, Any],
+        examples: Mapping[str, Iterable[Example]] | None = None,
+    ) -> Run:
+        """Make a run folder named after the time, the run's name and its config's hash.
+
+        Args:
+            config: the whole recipe.
+            facts: first contents of the manifest.
+            examples: of each split.
+
+        Raises:
+            RunError: the folder cannot be made, or not filled; then nothing of it is left.
+        """
+        text = to_yaml(config)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%d-%H%M%S}-{config.name}-{digest}"
+        folder = _new_folder(Path(config.output_dir).expanduser(), name)
+        run = cls(folder, config)
+        try:
+            write_text(folder / "config.yaml", text)
+            for split, rows in (examples or {}).items():
+                run.write_examples(split, rows)
+            # Last: a folder with a manifest is a run that can be trained.
+            run.record(
+                schema_version=SCHEMA_VERSION,
+                status="running",
+                run=folder.name,
+                created=now.isoformat(timespec="seconds"),
+                seed=config.seed,
+                **facts,
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open a folder that `create` made.
+
+        Raises:
+            RunError: it is no run folder, or a newer Loratory wrote it.
+        """
+        if not (folder / "manifest.json").is_file():
+            raise RunError(f"{folder}: not a run folder (it has no manifest.json).")
+        # Before the config: a newer Loratory's may have fields that this one does not know.
+        _read_json(folder / "manifest.json")
+        if not (folder / "config.yaml").is_file():
+            raise RunError(f"{folder}: damaged, it has no config.yaml.")
+        return cls(folder, load(folder / "config.yaml"))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest; empty while there is none.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return {}
+        return _read_json(path)
+
+    def record(self, **facts: Any) -> None:
+        """Add facts to the manifest; a mapping is merged into the one that is there."""
+        data = self.manifest()
+        for key, value in facts.items():
+            old = data.get(key)
+            both = isinstance(old, dict) and isinstance(value, Mapping)
+            data[key] = {**old, **value} if both and old is not None else value
+        _write_json(self.folder / "manifest.json", data)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock ends with the process, however it ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        if self._holds:  # a run holds it throughout, and so does each of its stages
+            yield
+            return
+        try:
+            stream = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise explain(error, self.folder) from None
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.folder}: in use by another process. Wait for it, or stop it."
+                ) from None
+            except OSError as error:  # a file system without locks
+                raise explain(error, self.folder) from None
+            self._holds = True
+            try:
+                yield
+            finally:
+                self._holds = False
+
+    def compared(self) -> bool:
+        """Return whether the numbers are there."""
+        return all((self.folder / name).exists() for name in ("scores.json", "comparison.json"))
+
+    def status(self) -> str:
+        """Return `complete` when the last stage has left its file, else `running`."""
+        reported = self.compared() and (self.folder / "report.html").exists()
+        return "complete" if reported else "running"
+
+    def discard_predictions(self) -> None:
+        """Remove the predictions and all that was found from them."""
+        for name in ("comparison.json", "scores.json", "report.html", "README.md"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "predictions", ignore_errors=True)
+
+    def write_examples(self, split: str, examples: Iterable[Example]) -> None:
+        """Write one split's examples."""
+        write_lines(self.folder / "data" / f"{split}.jsonl", to_lines(examples))
+
+    def examples(self, split: str) -> list[Example]:
+        """Read one split's examples."""
+        return read_jsonl(self.need(f"data/{split}.jsonl", "prepare"), Example)
+
+    def write_predictions(self, system: str, predictions: Iterable[Prediction]) -> None:
+        """Write what one system answered to the test split."""
+        write_lines(self._predictions(system), to_lines(predictions))
+
+    def predictions(self, system: str) -> list[Prediction]:
+        """Read what one system answered."""
+        return read_jsonl(
+            self.need(str(self._predictions(system).relative_to(self.folder)), "predict"),
+            Prediction,
+        )
+
+    def systems(self) -> list[str]:
+        """Return the systems with predictions: base, tuned, then the baselines by name."""
+        names = sorted(path.parent.name for path in self.folder.glob("predictions/*/*.jsonl"))
+        first = [name for name in ("base", "tuned") if name in names]
+        return first + [name for name in names if name not in first]
+
+    def _predictions(self, system: str) -> Path:
+        return self.folder / "predictions" / system / f"{self.config.task.name}.jsonl"
+
+    def write_scores(self, scores: Mapping[str, Sequence[Score]]) -> None:
+        """Write the scores of every system."""
+        systems = {name: [to_dict(score) for score in items] for name, items in scores.items()}
+        _write_json(
+            self.folder / "scores.json", {"schema_version": SCHEMA_VERSION, "systems": systems}
+        )
+
+    def scores(self) -> dict[str, list[Score]]:
+        """Read the scores of every system."""
+        path = self.need("scores.json", "score")
+        return {
+            name: _records(Score, items, path)
+            for name, items in _field(path, "systems", dict).items()
+        }
+
+    def write_comparison(self, comparisons: Sequence[Comparison]) -> None:
+        """Write the comparison of the tuned with the base model."""
+        items = [to_dict(comparison) for comparison in comparisons]
+        _write_json(
+            self.folder / "comparison.json",
+            {"schema_version": SCHEMA_VERSION, "comparisons": items},
+        )
+
+    def comparison(self) -> list[Comparison]:
+        """Read the comparison."""
+        path = self.need("comparison.json", "compare")
+        return _records(Comparison, _field(path, "comparisons", list), path)
+
+    def need(self, name: str, stage: str) -> Path:
+        """Return the path of a file that `stage` makes.
+
+        Raises:
+            RunError: it is not there; the sentence says which command to run.
+        """
+        path = self.folder / name
+        if not path.exists():
+            what = self.folder / "config.yaml" if stage == "prepare" else self.folder
+            raise RunError(f"{self.folder}: has no {name} yet. Run: loratory {stage} {what}")
+        return path
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Make `parent/name`, with a number added where another run took the same second."""
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not parent.is_dir():
+                raise RunError(f"{parent}: not a folder. Choose another output_dir.") from None
+            continue
+        except OSError as error:
+            raise explain(error, folder) from None
+        return folder
+    raise RunError(f"{parent}: a thousand runs of this name in one second. Choose another name.")
+
+
+def _records(cls: type[R], items: Any, path: Path) -> list[R]:
+    if not isinstance(items, list):
+        raise RunError(f"{path}: damaged, a list is missing.")
+    return [from_dict(cls, item, f"{path}[{i}]") for i, item in enumerate(items)]
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    write_text(path, dump(data, indent=2) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged, not JSON ({error}).") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: damaged, not a JSON object.")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: written in run format {version!r}, this Loratory reads {SCHEMA_VERSION}. "
+            "Upgrade Loratory."
+        )
+    return data
+
+
+def _field(path: Path, name: str, kind: type[F]) -> F:
+    value = _read_json(path).get(name)
+    if not isinstance(value, kind):
+        raise RunError(f"{path}: damaged, it has no '{name}'.")
+    return value
