@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loratory.evaluation.baseline import Best, best_baselines
+from loratory.evaluation.baseline import best_baselines
 from loratory.records import Prediction, Score, to_dict
 from loratory.report import wording
 from loratory.report.wording import clean
@@ -43,10 +43,11 @@ def result(run: Run, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(_comparison_table(run))
+    console.print(_baselines(run))
     _examples(run, console)
     headline = wording.headline(run.comparison())
     if headline is not None:
-        console.print(Text(wording.outcome(headline), style="bold"))
+        console.print(Text(f"\n{wording.outcome(headline)}", style="bold"))
     console.print(Text(f"Report: {run.folder / 'report.html'}"), soft_wrap=True)
 
 
@@ -87,34 +88,36 @@ def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 
 def _comparison_table(run: Run) -> Table:
     items = run.comparison()
-    level = f"{items[0].confidence:.0%}"
-    table = Table(
-        title=f"base → tuned, {items[0].n} test rows", box=SIMPLE_HEAD, title_justify="left"
-    )
-    table.add_column("metric")
-    for column in ("base", "tuned", "difference", f"{level} interval", "n"):
+    title = f"base → tuned, {items[0].n:,} test rows"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
+    table.add_column("metric", min_width=10)
+    for column in ("base", "tuned", "change", f"{items[0].confidence:.0%} interval", "n"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("best baseline")
     table.add_column("")
-    best = best_baselines(run.scores())
     for item in items:
+        change, ends = wording.difference(item)
+        verdict = wording.verdict(item)
         table.add_row(
             Text(wording.metric_name(item.metric)),
             wording.score(item.base, item.metric),
             wording.score(item.tuned, item.metric),
-            "".join(wording.difference(item)[:1]),
-            wording.interval(item.low, item.high, item.metric),
-            str(item.n),
-            Text(_baseline(best.get(item.metric))),
-            "" if item.descriptive else ("better" if item.improved else ""),
+            change,
+            ends,
+            f"{item.n:,}",
+            "" if verdict == "descriptive" else verdict,
         )
     return table
 
 
-def _baseline(best: Best | None) -> str:
-    if best is None:
-        return ""
-    return f"{wording.score(best.score.value, best.score.metric)} {best.system.replace('_', ' ')}"
+def _baselines(run: Run) -> Text:
+    """Return a line with what a trivial system reaches."""
+    best = best_baselines(run.scores()).values()
+    parts = [
+        f"{wording.metric_name(score.metric)} {wording.score(score.value, score.metric)} "
+        f"({system.replace('_', ' ')})"
+        for system, score in best
+    ]
+    return Text(f"Best baselines: {', '.join(parts)}." if parts else "", style="dim")
 
 
 def _examples(run: Run, console: Console) -> None:
@@ -124,20 +127,17 @@ def _examples(run: Run, console: Console) -> None:
     if not count:
         return
     labels = run.config.task.choices()
-    table = Table(
-        title=f"{count} test rows, drawn at random",
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        show_lines=True,
-    )
-    for column in ("text", "reference", "base", "tuned"):
-        table.add_column(column, overflow="fold", ratio=2 if column == "text" else 1)
+    console.print(Text(f"\n{count} test rows, drawn at random", style="italic"))
     for i in sorted(random.Random(run.config.seed).sample(range(len(base)), count)):  # noqa: S311
         row = base[i]
         truth = row.references[0] if row.references else labels[row.label or 0]
-        answers = (truth, _said(row), _said(tuned[i]))
-        table.add_row(_excerpt(row.source, SOURCE_EXCERPT), *map(_excerpt, answers))
-    console.print(table)
+        console.print(Text(f"\n{clean(row.id)}", style="bold"))
+        console.print(_excerpt(row.source, SOURCE_EXCERPT), style="dim")
+        table = Table(box=SIMPLE_HEAD, show_edge=False, expand=True)
+        for column in ("reference", "base", "tuned"):
+            table.add_column(column, overflow="fold", ratio=1)
+        table.add_row(*map(_excerpt, (truth, _said(row), _said(tuned[i]))))
+        console.print(table)
 
 
 def _said(row: Prediction) -> str:
