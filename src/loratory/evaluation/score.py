@@ -94,8 +94,12 @@ def signature_of(metric: Metric, value: str) -> str:
 
     It is the metric's with the value's name in front, without fields that do not change this
     value: those that select values (`selects` in their metadata), and those that concern
-    others (`only` holds the names of the values that a field concerns).
+    others (`only` holds the names of the values that a field concerns). A metric whose
+    signature depends on the value otherwise answers itself, by `value_signature`.
     """
+    own = getattr(metric, "value_signature", None)
+    if own is not None:
+        return str(own(value))
     idle = {
         field.metadata.get("sig", field.name)
         for field in dataclasses.fields(metric)  # type: ignore[arg-type]
