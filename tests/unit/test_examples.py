@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loratory import pipeline
-from loratory.config import RunConfig, load
+from loratory.config import RunConfig, from_mapping, load, to_mapping
 from loratory.errors import DataError, ModelError
 from realdata import real_data
 
@@ -193,19 +193,22 @@ def test_examples_for_own_files_are_ready(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [("imdb_head", ["data.validation_rows=8"]), ("instruction", ["decode.max_new_tokens=8"])],
-)
-def test_runs_end_to_end(
-    name: str, fields: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", [*LOCAL, *sorted(OWN)])
+def test_runs_end_to_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step on a few rows; as they stand, the recipes take minutes."""
     monkeypatch.chdir(ROOT)
-    tiny = ["train.max_steps=2", "data.train_rows=16", "data.test_rows=8", "train.eval_steps=1"]
-    config = recipe(name, *tiny, *fields, f"output_dir={json.dumps(str(tmp_path))}")
-    run = pipeline.run(config)
+    short = {
+        "train": {"max_steps": 1, "eval_steps": 1, "per_device_train_batch_size": 4},
+        "data": {"train_rows": 8, "validation_rows": 2, "test_rows": 4},
+        "decode": {"max_new_tokens": 8},
+        "output_dir": str(tmp_path),
+    }
+    given = to_mapping(recipe(name, *(own(name) if name in OWN else ())))
+    for section, fields in short.items():
+        given[section] = {**given[section], **fields} if isinstance(fields, dict) else fields
+    run = pipeline.run(from_mapping(given))
     assert run.manifest()["status"] == "complete"
-    assert run.manifest()["training"]["steps"] == 2
+    assert run.manifest()["training"]["steps"] == 1
     assert {"base", "tuned"} < set(run.scores())
-    assert all(item.n == 8 for item in run.comparison())
+    assert all(item.n == 4 for item in run.comparison())
     assert (run.folder / "report.html").is_file() and (run.folder / "README.md").is_file()
