@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-__all__ = ["stem"]
+__all__ = ["measure_of", "shape_of", "stem"]
 
 _IRREGULAR = {
     "skies": "sky",
@@ -76,10 +76,10 @@ def stem(word: str) -> str:
     if len(word) <= 2:
         return lower
     lower = _past_and_gerund(_plural(lower))
-    if lower.endswith("y") and len(lower) > 2 and _shape(lower)[-2] == "c":
+    if lower.endswith("y") and len(lower) > 2 and shape_of(lower)[-2] == "c":
         lower = lower[:-1] + "i"
     # -ally is -al with -ly: `relationalli` is to meet the rule of `relational`.
-    if lower.endswith("alli") and _measure(lower[:-4]) > 0:
+    if lower.endswith("alli") and measure_of(lower[:-4]) > 0:
         lower = lower[:-2]
     lower = _replace(lower, _STEP_2, above=0)
     lower = _replace(lower, _STEP_3, above=0)
@@ -87,7 +87,7 @@ def stem(word: str) -> str:
     return _final_letters(lower)
 
 
-def _shape(word: str) -> str:
+def shape_of(word: str) -> str:
     """Return one `c` or `v` a letter; y is a vowel after a consonant."""
     shape = ""
     for letter in word:
@@ -96,14 +96,14 @@ def _shape(word: str) -> str:
     return shape
 
 
-def _measure(word: str) -> int:
+def measure_of(word: str) -> int:
     """Return m of the paper's [C](VC){m}[V]."""
-    return _shape(word).count("vc")
+    return shape_of(word).count("vc")
 
 
 def _short(word: str) -> bool:
     """Tell whether a stem ends like `hop` or is like `ag`: its final e is to be kept."""
-    shape = _shape(word)
+    shape = shape_of(word)
     return shape == "vc" or (shape.endswith("cvc") and word[-1] not in "wxy")
 
 
@@ -111,7 +111,7 @@ def _replace(word: str, rules: tuple[_Rule, ...], above: int) -> str:
     for kept, ending, replacement in rules:
         if word.endswith(kept + ending):
             rest = word[: -len(ending)]
-            return rest + replacement if _measure(rest) > above else word
+            return rest + replacement if measure_of(rest) > above else word
     return word
 
 
@@ -131,24 +131,24 @@ def _past_and_gerund(word: str) -> str:
     if word.endswith("ied"):
         return word[:-1] if len(word) == 4 else word[:-2]
     if word.endswith("eed"):
-        return word[:-1] if _measure(word[:-3]) > 0 else word
+        return word[:-1] if measure_of(word[:-3]) > 0 else word
     for ending in ("ed", "ing"):
         rest = word.removesuffix(ending)
-        if rest != word and "v" in _shape(rest):
+        if rest != word and "v" in shape_of(rest):
             break
     else:
         return word
     if rest.endswith(("at", "bl", "iz")):
         return rest + "e"
-    if rest[-1] == rest[-2:-1] and _shape(rest).endswith("c"):
+    if rest[-1] == rest[-2:-1] and shape_of(rest).endswith("c"):
         return rest if rest[-1] in "lsz" else rest[:-1]
-    return rest + "e" if _measure(rest) == 1 and _short(rest) else rest
+    return rest + "e" if measure_of(rest) == 1 and _short(rest) else rest
 
 
 def _final_letters(word: str) -> str:
     """Step 5: a final e, then one of two final l."""
     if word.endswith("e"):
-        measure = _measure(word[:-1])
+        measure = measure_of(word[:-1])
         if measure > 1 or (measure == 1 and not _short(word[:-1])):
             word = word[:-1]
-    return word[:-1] if word.endswith("ll") and _measure(word[:-1]) > 1 else word
+    return word[:-1] if word.endswith("ll") and measure_of(word[:-1]) > 1 else word

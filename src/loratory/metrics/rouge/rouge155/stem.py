@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from importlib import resources
 
+from loratory.metrics.rouge.stem import measure_of, shape_of
+
 __all__ = ["irregular_forms", "porter", "stem"]
 
 _Rules = dict[str, str]
@@ -60,7 +62,7 @@ def irregular_forms() -> dict[str, str]:
 def porter(word: str) -> str:
     """Return what the rules make of a word of four characters or more, in lower case."""
     word = _past_and_gerund(_plural(word))
-    if word.endswith("y") and "v" in _shape(word[:-1]):
+    if word.endswith("y") and "v" in shape_of(word[:-1]):
         word = word[:-1] + "i"
     for rules in (_STEP_2, _STEP_3):
         word = _replace(word, rules, above=0)
@@ -69,23 +71,9 @@ def porter(word: str) -> str:
     return _final_letters(word)
 
 
-def _shape(word: str) -> str:
-    """Return one `c` or `v` a letter; y is a vowel after a consonant."""
-    shape = ""
-    for letter in word:
-        vowel = letter in "aeiou" or (letter == "y" and shape.endswith("c"))
-        shape += "v" if vowel else "c"
-    return shape
-
-
-def _measure(word: str) -> int:
-    """Return m of the paper's [C](VC){m}[V]."""
-    return _shape(word).count("vc")
-
-
 def _short(word: str) -> bool:
     """Tell whether a stem ends like `hop`: consonant, vowel, consonant other than w, x, y."""
-    return _shape(word).endswith("cvc") and word[-1] not in "wxy"
+    return shape_of(word).endswith("cvc") and word[-1] not in "wxy"
 
 
 def _replace(word: str, rules: _Rules, above: int) -> str:
@@ -96,7 +84,7 @@ def _replace(word: str, rules: _Rules, above: int) -> str:
             rest = word[:start]
             if ending == "ion" and rest[-1:] not in ("s", "t"):
                 return word
-            return rest + rules[ending] if _measure(rest) > above else word
+            return rest + rules[ending] if measure_of(rest) > above else word
     return word
 
 
@@ -112,10 +100,10 @@ def _plural(word: str) -> str:
 def _past_and_gerund(word: str) -> str:
     """Step 1b: eed, ed, ing, and what is put right after taking -ed or -ing off."""
     if word.endswith("eed"):
-        return word[:-1] if _measure(word[:-3]) > 0 else word
+        return word[:-1] if measure_of(word[:-3]) > 0 else word
     for ending in ("ed", "ing"):
         rest = word.removesuffix(ending)
-        if rest != word and "v" in _shape(rest):
+        if rest != word and "v" in shape_of(rest):
             break
     else:
         return word
@@ -123,13 +111,13 @@ def _past_and_gerund(word: str) -> str:
         return rest + "e"
     if rest[-1] == rest[-2:-1] and rest[-1] not in "aeiouylsz":
         return rest[:-1]
-    return rest + "e" if _measure(rest) == 1 and _short(rest) else rest
+    return rest + "e" if measure_of(rest) == 1 and _short(rest) else rest
 
 
 def _final_letters(word: str) -> str:
     """Step 5: a final e, then one of two final l."""
     if word.endswith("e"):
-        measure = _measure(word[:-1])
+        measure = measure_of(word[:-1])
         if measure > 1 or (measure == 1 and not _short(word[:-1])):
             word = word[:-1]
-    return word[:-1] if word.endswith("ll") and _measure(word) > 1 else word
+    return word[:-1] if word.endswith("ll") and measure_of(word) > 1 else word
