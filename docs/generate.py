@@ -7,6 +7,7 @@ so neither can drift from the code; `tests/unit/test_docs.py` fails when a page 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,14 +18,16 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from loratory.cli.app import app
+from loratory.cli.options import ROUGE155, spelled
 from loratory.config.schema import COMPONENTS, SECTIONS, json_schema
 from loratory.metrics.base import METRICS
-from loratory.registry import Registry
+from loratory.metrics.rouge.rouge155 import Rouge155Options
+from loratory.registry import Registry, field_docs
 
 __all__ = ["PAGES", "render"]
 
 FOLDER = Path(__file__).parent
-PAGES = ("cli.md", "recipe.md")
+PAGES = ("cli.md", "recipe.md", "scoring.md")
 
 PART = re.compile(
     r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- /generated -->)", re.DOTALL
@@ -153,11 +156,26 @@ def commands() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def rouge155() -> str:
+    """Return a table of the options of ROUGE-1.5.5: how each is written, and what it does."""
+    default, docs = Rouge155Options(), field_docs(Rouge155Options)
+    rows = ["| option | default | meaning, and the script's letter |", "|---|---|---|"]
+    for field in dataclasses.fields(default):
+        flags = ROUGE155[field.name].flags if field.name in ROUGE155 else spelled(field.name)
+        written = ", ".join(f"`{flag}`" for flag in flags.split("/"))
+        value = json.dumps(getattr(default, field.name))
+        meaning = docs[field.name].replace("|", "\\|")
+        rows.append(f"| {written} | `{value}` | {meaning} |")
+    rows.append(f"| `--each` | | {ROUGE155['each'].help} |")
+    return "\n".join(rows) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "top": top,
     "sections": sections,
     "components": components,
     "commands": commands,
+    "rouge155": rouge155,
 }
 
 

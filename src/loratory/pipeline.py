@@ -206,11 +206,11 @@ def score(run: Run, progress: Progress = SILENT) -> None:
     with stage(run, "score", progress):
         settings = _settings(run)
         run.need("predictions", "predict")
+        answers = {name: run.predictions(name) for name in run.systems()}
+        metrics = run.config.metrics
         run.write_scores(
-            {
-                name: evaluation.score(run.predictions(name), run.config.metrics, **settings)
-                for name in run.systems()
-            }
+            {name: evaluation.score(rows, metrics, **settings) for name, rows in answers.items()},
+            evaluation.place(answers, metrics, **settings),
         )
 
 

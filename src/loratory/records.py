@@ -4,6 +4,7 @@
     Prediction  what one system answered to one example, with all that is needed to score it
     Score       one number of one system, with its signature, interval and n
     Comparison  one number of two systems on the same rows
+    Place       how far one system has come from a trivial system to a better one, or to people
 
 Every line carries `"v": 1`. A reader accepts this version and says so when a file is newer.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "Example",
     "Message",
+    "Place",
     "Prediction",
     "Score",
     "dump",
@@ -138,6 +140,9 @@ class Comparison:
     lower_is_better: bool = False
     descriptive: bool = False
     reason: str | None = None
+    p: float | None = None
+    """Two-sided p value of approximate randomisation (Noreen 1989): how often systems that do not
+    differ would be parted as far. None when undefined, or in a file from before it was computed."""
 
     @property
     def improved(self) -> bool:
@@ -145,6 +150,37 @@ class Comparison:
         if self.low is None or self.high is None or self.descriptive:
             return False
         return self.high < 0 if self.lower_is_better else self.low > 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far one system has come on the way from one mark to a higher one, on the same rows."""
+
+    metric: str
+    system: str
+    start: str
+    """The system at 0: the random baseline."""
+    goal: str
+    """The system at 1: the best other baseline, or `human`."""
+    value: float | None
+    """The system's number; it, `at_start` and `at_goal` are of the same rows and references."""
+    at_start: float | None
+    at_goal: float | None
+    share: float | None
+    """(value - at_start) / (at_goal - at_start): below 0 before the start, above 1 beyond the
+    goal; None when undefined."""
+    low: float | None
+    high: float | None
+    """Percentile bootstrap interval of the share at `confidence`; all three systems are drawn
+    together."""
+    n: int
+    left_out: int
+    """Rows that could not be used: those with fewer than two references, where the goal is
+    `human`."""
+    signature: str
+    confidence: float = 0.95
+    reason: str | None = None
+    """Why `share` is None, in words."""
 
 
 def to_dict(record: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import pkgutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -30,8 +30,9 @@ class Registry(Generic[T]):
 
     Args:
         kind: singular noun used in messages, and as the config key: `method`.
-        package: the package whose modules are scanned; other packages add theirs under the
-            entry-point group of the same name (`loratory.methods`).
+        package: the package whose modules are scanned; a component of several files is a
+            package in it, with a module named by the kind (`metric.py`). Other packages add
+            theirs under the entry-point group of the same name (`loratory.methods`).
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -83,9 +84,8 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for module in self._modules(self.package):
+            importlib.import_module(module)
         for point in entry_points(group=self.package):
             try:
                 point.load()
@@ -96,6 +96,15 @@ class Registry(Generic[T]):
                     f"{self.kind}: the entry point '{point.name}'{of} cannot be loaded "
                     f"({type(error).__name__}: {error}). Repair or uninstall that package."
                 ) from error
+
+    def _modules(self, package: str) -> Iterator[str]:
+        """Yield the modules of the package, and within its packages those named by the kind."""
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            name = f"{package}.{module.name}"
+            if package == self.package or module.name == self.kind:
+                yield name
+            if module.ispkg:
+                yield from self._modules(name)
 
 
 def _place(cls: type) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def test_a_run_leaves_every_file_and_prints_one_json_object(task, cli, recipe) -
     answer = cli("run", recipe(task), "--json")
     assert answer.code == 0, answer.err
     result = json.loads(answer.out)
-    assert set(result) == {"run", "report", "scores", "comparison"}
+    assert set(result) == {"run", "report", "scores", "places", "comparison"}
     folder = Path(result["run"])
     for name in (
         "config.yaml",
@@ -104,7 +104,8 @@ def test_a_file_of_predictions_is_scored_by_what_it_holds(cli, run_of) -> None:
         found = json.loads(answer.out)["scores"][task]
         assert metric in {item["metric"] for item in found}
     answer = cli("score", file, "--metric", "accurancy")
-    assert answer.code == 2 and "Available: classification" in answer.sentences[0]
+    assert answer.code == 2 and "Did you mean 'accuracy'" not in answer.sentences[0]
+    assert "classification" in answer.sentences[0]
 
 
 def test_run_from_python_takes_config_mapping_and_path(recipe) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from loratory.cli.app import app
 from loratory.config import from_mapping, read_yaml
@@ -85,6 +86,29 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert goal.exists() and goal.is_relative_to(ROOT), target
         if anchor:
             assert anchor in anchors(goal), target
+
+
+def test_included_results_are_those_that_were_measured() -> None:
+    included = re.findall(
+        r"<!-- included: (.+?) -->\n(.*?)<!-- /included -->",
+        text(ROOT / "docs/rouge.md"),
+        re.DOTALL,
+    )
+    assert included
+    for name, part in included:
+        assert part in text(ROOT / "benchmarks/results" / name), name
+
+
+def test_commands_of_the_rouge_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "predictions.txt").write_text("the cats sat\na dog ran\n", encoding="utf-8")
+    (tmp_path / "references.txt").write_text("a cat sat\nthe dog ran\n", encoding="utf-8")
+    commands = [
+        line for block in blocks(ROOT / "docs/rouge.md", "sh") for line in block.split("\n")
+    ]
+    results = [CliRunner().invoke(app, shlex.split(line)[1:]) for line in commands if line]
+    assert len(results) == 5
+    assert all(result.exit_code == 0 and "n=2" in result.output for result in results), results
 
 
 def test_every_page_is_in_the_index() -> None:

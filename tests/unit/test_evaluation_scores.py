@@ -11,7 +11,7 @@ from loratory.evaluation.score import score
 from loratory.metrics.classification import Classification
 from loratory.metrics.generation import Length
 from loratory.metrics.rouge import Rouge
-from loratory.records import Prediction, from_dict, to_dict
+from loratory.records import Comparison, Prediction, from_dict, to_dict
 from loratory.records import Score as ScoreRecord
 
 TEXTS = ["the cat sat", "a dog", "the bird sang loudly", "rain", "the cat ran off"]
@@ -72,6 +72,26 @@ def test_better_is_improved() -> None:
     assert change.difference == -1 and not change.improved
 
 
+def test_a_comparison_has_the_p_value_of_all_swaps() -> None:
+    # Five rows, each moving from 0 to 1: only all of them swapped, or none, part them as far.
+    (change,) = compare(summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))])
+    assert change.p == 2 / 2**5
+    (change,) = compare(
+        summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))], trials=9
+    )
+    assert change.p is not None and (change.p * 10) == round(change.p * 10)
+    with pytest.raises(ConfigError, match="trials: 0 swaps"):
+        compare(summaries(TEXTS), summaries(TEXTS), [Rouge()], trials=0)
+
+
+def test_a_comparison_of_an_older_file_has_no_p_value() -> None:
+    (change,) = compare(summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))])
+    data = to_dict(change)
+    assert from_dict(Comparison, data, "here") == change
+    assert data.pop("p") == 2 / 2**5
+    assert from_dict(Comparison, data, "here") == dataclasses.replace(change, p=None)
+
+
 def test_a_lower_calibration_error_is_improved() -> None:
     right = [0, 1] * 20
     changes = compare(classes(right, 0.6), classes(right, 0.9), [Classification()])
@@ -86,6 +106,7 @@ def test_identical_systems_have_not_improved() -> None:
     ]
     for change in compare(rows, list(rows), [Rouge(), Classification()]):
         assert (change.difference, change.low, change.high) == (0, 0, 0), change.metric
+        assert change.p == 1
         assert not change.improved
 
 
@@ -94,6 +115,7 @@ def test_systems_may_show_different_classes_and_probabilities() -> None:
     by_name = {c.metric: c for c in changes}
     assert (by_name["accuracy"].base, by_name["accuracy"].tuned) == (0.5, 1)
     assert by_name["ece"].difference is None and by_name["ece"].low is None
+    assert by_name["ece"].p is None and by_name["accuracy"].p == 1 / 2
     assert by_name["ece"].base is None and by_name["ece"].tuned == pytest.approx(0.2)
     assert by_name["ece"].reason == "not every prediction has probabilities"
 

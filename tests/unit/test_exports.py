@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -28,14 +29,18 @@ def test_no_function_is_named_like_a_subpackage() -> None:
     assert not packages & set(loratory.__all__)
 
 
+def natural(name: str) -> list[tuple[str, int]]:
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
+
+
 def test_every_module_says_what_it_offers() -> None:
     for module in pkgutil.walk_packages(loratory.__path__, "loratory."):
         if module.name.startswith("loratory.tuning."):
             continue  # they load torch; their tests import them
         loaded = importlib.import_module(module.name)
         names = getattr(loaded, "__all__", [])
-        # Constants, then classes, then functions, as ruff sorts them.
-        order = sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+        # Constants, then classes, then functions, numbers by their size, as ruff sorts them.
+        order = sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), natural(n)))
         assert names == order, module.name
         assert all(hasattr(loaded, name) for name in names), module.name
 

@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from markdown_it import MarkdownIt
-from test_report_data import FILES, comparison, make_folder, remove
+from test_report_data import FILES, ROUGE, WORDS, comparison, make_folder, place, remove
 from test_report_html import EVIL, Page
 
 from loratory.report import render_card
@@ -27,6 +28,12 @@ def html(markdown: str) -> str:
 
 def program(card: str) -> str:
     return card.split("```python\n")[1].split("\n```")[0]
+
+
+def table(card: str) -> list[list[str]]:
+    """The cells of the score table, by row."""
+    lines = [line for line in card.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def set_model(folder: Path, name: str, family: str = "causal") -> Path:
@@ -51,6 +58,26 @@ def test_front_matter(tmp_path: Path):
     assert result["task"] == {"type": "summarization"}
     assert result["metrics"][1] == {"type": "rouge", "name": "ROUGE-Lsum", "value": 24.2}
     assert "words" not in json.dumps(front)
+
+
+def test_p_values_have_a_column_where_there_are_any(tmp_path: Path):
+    tested = (replace(ROUGE[0], p=0.0421), replace(ROUGE[1], p=0.0001), WORDS)
+    card = render_card(make_folder(tmp_path / "run", comparisons=tested))
+    head, rule, *rows = table(card)
+    assert head[4] == "p" and len({len(row) for row in (head, rule, *rows)}) == 1
+    assert [row[4] for row in rows] == ["0.042", "&lt; 0.001", "–"]
+    assert "p is two-sided, by approximate randomisation, one metric at a time." in card
+    older = render_card(make_folder(tmp_path / "old"))
+    assert "p" not in table(older)[0] and "randomisation" not in older
+
+
+def test_where_the_scores_stand(tmp_path: Path):
+    places = (place("human", 0.71, 0.64, 0.79),)
+    card = render_card(make_folder(tmp_path / "run", places=places))
+    assert (
+        "Tuned, ROUGE-Lsum 24.2: fair (band), 71% (95% interval 64% to 79%) of the way from "
+        "random summary to human agreement (30 rows have several references)."
+    ) in card
 
 
 @pytest.mark.parametrize("name", ["/home/me/model", "./model", "embedded:minilm", "a/b/c.gguf"])

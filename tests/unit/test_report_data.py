@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from loratory.errors import RunError
-from loratory.records import Comparison, Example, Prediction, Score, to_dict
+from loratory.records import Comparison, Example, Place, Prediction, Score, to_dict
 from loratory.report.data import CONSEQUENCES, load
 
 N = 30
@@ -24,6 +24,14 @@ def lines(records: list[Any]) -> str:
 
 def comparison(metric: str, base: float, tuned: float, low: float, high: float, **more: Any):
     return Comparison(metric, base, tuned, tuned - base, low, high, N, f"{metric}|v:1", **more)
+
+
+def place(goal: str, share: float | None, low: float | None, high: float | None, **more: Any):
+    """Where the tuned system of `ROUGE` stands."""
+    return Place(
+        "rougeLsum", "tuned", "random_summary", goal, 0.24, 0.1, 0.3, share, low, high, N, 0,
+        "rougeLsum|v:1", **more
+    )  # fmt: skip
 
 
 ROUGE = (
@@ -44,6 +52,7 @@ def make_folder(
     text: str = "plain",
     classes: bool = False,
     comparisons: tuple[Comparison, ...] | None = None,
+    places: tuple[Place, ...] = (),
 ) -> Path:
     """Write a whole run folder; `text` stands wherever a stranger's text can stand."""
     for part in ("adapter", "data", "predictions/base", "predictions/tuned", "predictions/lead"):
@@ -136,7 +145,10 @@ def make_folder(
             )
             for c in comparisons
         ]  # fmt: skip
-    (folder / "scores.json").write_text(json.dumps({"schema_version": 1, "systems": systems}))
+    scores: dict[str, Any] = {"schema_version": 1, "systems": systems}
+    if places:
+        scores["places"] = [to_dict(item) for item in places]
+    (folder / "scores.json").write_text(json.dumps(scores))
     compared = {"schema_version": 1, "comparisons": [to_dict(c) for c in comparisons]}
     (folder / "comparison.json").write_text(json.dumps(compared))
     return folder
@@ -155,6 +167,13 @@ def test_a_whole_folder_lacks_nothing(tmp_path: Path):
     assert data.log.validation == ((10, 2.5), (20, 2.1), (30, 2.2))
     assert data.log.not_finite == (31,)
     assert len(data.log.train) == 30
+
+
+def test_places_are_read_and_not_missed_in_an_older_run(tmp_path: Path):
+    places = (place("human", 0.7, 0.6, 0.8), place("lead", None, None, None, reason="no"))
+    assert load(make_folder(tmp_path / "run", places=places)).places == places
+    older = load(make_folder(tmp_path / "older"))
+    assert older.places == () and older.missing == ()
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -186,6 +205,7 @@ def test_no_folder_is_an_error(tmp_path: Path):
         ("scores.json", '{"systems": {"base": [{"metric": "a"}]}}', "needs the field 'value'"),
         ("scores.json", '{"systems": {"base": 3}}', "base: expected a list, got int"),
         ("scores.json", "{}", "expected a mapping, got NoneType"),
+        ("scores.json", '{"systems": {}, "places": 3}', "places: expected a list, got int"),
         ("comparison.json", "{}", "comparisons: expected a list, got NoneType"),
         ("data/test.jsonl", '{"id": 1}\n', "data/test.jsonl:1: id: expected str, got int."),
         ("predictions/base/summarization.jsonl", "?\n", "not JSON"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from test_report_data import FILES, comparison, make_folder, remove
+from test_report_data import FILES, ROUGE, WORDS, comparison, make_folder, place, remove
 
 from loratory.report import render, render_card
 
@@ -102,6 +102,44 @@ def test_a_whole_run(tmp_path: Path, classes: bool):
     assert page.elements.count(("caption", {})) >= 2
     headline = "Accuracy rose from 55.0 to 77.5" if classes else "ROUGE-Lsum rose from 14.2 to 24.0"
     assert headline in page.words
+
+
+def test_p_values_have_a_column_where_there_are_any(tmp_path: Path):
+    tested = (replace(ROUGE[0], p=0.0421), replace(ROUGE[1], p=0.0001), replace(WORDS, p=0.5))
+    page = check(render(make_folder(tmp_path / "run", comparisons=tested)))
+    heads = [attrs.get("title") for tag, attrs in page.elements if tag == "abbr"]
+    assert heads == ["two-sided, by approximate randomisation"]
+    assert "0.042" in page.words and "p < 0.001, n = 30" in page.words
+    assert "it tests one metric at a time" in page.words
+    without = check(render(make_folder(tmp_path / "old")))
+    assert "abbr" not in {tag for tag, _ in without.elements}
+    assert "one metric at a time" not in without.words
+    mixed = check(render(make_folder(tmp_path / "mixed", comparisons=(tested[0], ROUGE[1]))))
+    cells = [sum(tag == name for tag, _ in mixed.elements) for name in ("td", "th")]
+    both = [sum(tag == name for tag, _ in page.elements) for name in ("td", "th")]
+    # A row without a p value has the cell all the same: only the row of words is gone.
+    assert (both[0] - cells[0], both[1] - cells[1]) == (3, 5)
+
+
+def test_where_the_scores_stand(tmp_path: Path):
+    places = (place("lead_sentence", 1.4, 1.2, 1.6), place("human", 0.71, 0.64, 0.79))
+    page = check(render(make_folder(tmp_path / "run", places=places)))
+    assert "Where the scores stand" in page.words
+    assert (
+        "Tuned, ROUGE-Lsum 24.2: fair (band), 140% (95% interval 120% to 160%) of the way from "
+        "random summary to the best baseline (lead sentence), 71% (95% interval 64% to 79%) of "
+        "the way from random summary to human agreement (30 rows have several references)."
+    ) in page.words
+    undefined = (place("human", None, None, None, reason="no"),)
+    for folder in (make_folder(tmp_path / "b", places=undefined), make_folder(tmp_path / "c")):
+        assert "stand" not in check(render(folder)).words.split("Loss")[1]
+        assert "(band)" not in render(folder)
+
+
+def test_hostile_names_of_baselines_stand_as_text(tmp_path: Path):
+    places = (replace(place(EVIL, 0.4, 0.2, 0.6), start=f"random {EVIL}"),)
+    html = render(make_folder(tmp_path / "run", places=places))
+    assert "of the way from random <script>alert(1)</script>" in check(html).words
 
 
 @pytest.mark.parametrize("classes", [False, True])

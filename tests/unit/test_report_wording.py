@@ -1,9 +1,11 @@
 """The sentence a reader takes away, and numbers as text."""
 
-import pytest
-from test_report_data import CLASSES, ROUGE, WORDS, comparison
+from dataclasses import replace
 
-from loratory.records import Comparison
+import pytest
+from test_report_data import CLASSES, ROUGE, WORDS, comparison, place
+
+from loratory.records import Comparison, Place
 from loratory.report import wording
 
 BETTER = comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126)
@@ -17,6 +19,19 @@ BETTER = comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126)
             "better",
             "ROUGE-Lsum rose from 14.2 to 24.0 (+9.8, 95% interval 7.1 to 12.6, n = 30): "
             "the interval is clear of zero.",
+        ),
+        (
+            comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126, p=1 / 10_001),
+            "better",
+            "ROUGE-Lsum rose from 14.2 to 24.0 (+9.8, 95% interval 7.1 to 12.6, p < 0.001, "
+            "n = 30): the interval is clear of zero.",
+        ),
+        (
+            # The words follow the interval, not p.
+            comparison("accuracy", 0.5, 0.51, -0.02, 0.04, p=0.0312),
+            "no evidence",
+            "There is no evidence of a change in Accuracy: 50.0 before, 51.0 after "
+            "(+1.0, 95% interval −2.0 to 4.0, p = 0.031, n = 30); the interval includes zero.",
         ),
         (
             comparison("rougeLsum", 0.24, 0.142, -0.126, -0.071),
@@ -105,6 +120,46 @@ def test_an_interval_clear_of_zero_looks_so():
 )
 def test_score(value: float | None, metric: str, shown: str):
     assert wording.score(value, metric) == shown
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [
+        (None, ""),
+        (1.0, "1.000"),
+        (0.0314159, "0.031"),
+        (0.001, "0.001"),
+        (0.00099, "< 0.001"),
+        (1 / 10_001, "< 0.001"),
+    ],
+)
+def test_p_value(p: float | None, shown: str):
+    assert wording.p_value(p) == shown
+
+
+@pytest.mark.parametrize(
+    ("item", "shown"),
+    [
+        (
+            place("lead_sentence", 1.374, 1.2, 1.55),
+            "137% (95% interval 120% to 155%) of the way from random summary to the best baseline "
+            "(lead sentence)",
+        ),
+        (
+            place("human", -0.004, -0.11, 0.1, confidence=0.9),
+            "0% (90% interval −11% to 10%) of the way from random summary to human agreement "
+            "(30 rows have several references)",
+        ),
+        (
+            replace(place("human", 0.5, 0.5, 0.5), n=1),
+            "50% (95% interval 50% to 50%) of the way from random summary to human agreement "
+            "(1 row has several references)",
+        ),
+        (place("human", None, None, None, reason="no"), ""),
+    ],
+)
+def test_place(item: Place, shown: str):
+    assert wording.place(item) == shown
 
 
 def test_control_characters_are_seen_and_do_not_act():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loratory import __version__
+from loratory.cli.score import Json, compare, score
 
 if TYPE_CHECKING:
     from loratory.config import RunConfig
@@ -30,7 +31,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Fields to change, as train.learning_rate=1e-4."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def _version(value: bool) -> None:
@@ -102,38 +102,8 @@ def predict(run: RunFolder, as_json: Json = False) -> None:
     _done(run, as_json, f"Predicted. Next: loratory score {run}")
 
 
-@app.command()
-def score(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a predictions file.")
-    ],
-    metrics: Annotated[
-        list[str] | None, typer.Option("--metric", help="For a file; may be repeated.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Score a run's systems, or any file of predictions."""
-    from loratory.cli import show
-    from loratory.errors import ConfigError, RunError
-
-    if source.is_file():
-        show.scores({source.stem: _score_file(source, metrics or [])}, as_json)
-        return
-    if not source.exists():
-        raise RunError(f"{source}: neither a run folder nor a file of predictions.")
-    if metrics:
-        raise ConfigError("--metric: only for a file of predictions; a run has its recipe's own.")
-    opened = _stage("score", source)
-    show.scores(opened.scores(), as_json)
-
-
-@app.command()
-def compare(run: RunFolder, as_json: Json = False) -> None:
-    """Compare the tuned model with the base model, row by row."""
-    from loratory.cli import show
-
-    opened = _stage("compare", run)
-    show.comparison(opened, as_json)
+app.command()(score)
+app.command()(compare)
 
 
 @app.command()
@@ -218,15 +188,3 @@ def _done(path: Path, as_json: bool, words: str, key: str = "run") -> None:
         print_json({key: str(path)})
     else:
         typer.echo(words)
-
-
-def _score_file(file: Path, names: list[str]) -> Any:
-    from loratory.evaluation import score as score_predictions
-    from loratory.metrics.base import METRICS
-    from loratory.records import Prediction, read_jsonl
-
-    predictions = read_jsonl(file, Prediction)
-    if not names:
-        classes = any(row.predicted is not None for row in predictions)
-        names = ["classification" if classes else "rouge"]
-    return score_predictions(predictions, [METRICS.get(name, "--metric")() for name in names])

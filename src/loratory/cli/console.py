@@ -26,6 +26,8 @@ __all__ = ["progress"]
 
 PLAIN_SECONDS = 15
 """Seconds between two lines about the same work where there is no terminal."""
+SHORT_SECONDS = 1
+"""Work that took less is over before it is worth a line."""
 
 
 @contextmanager
@@ -78,19 +80,20 @@ class Lines:
 
     def __init__(self) -> None:
         self.task, self.total, self.done = "", 0, 0
-        self.spoke = 0.0
+        self.began = self.spoke = 0.0
 
     def stage(self, name: str) -> None:
         self._say(f"● {name}")
 
     def begin(self, task: str, total: int) -> None:
         self.task, self.total, self.done = task, total, 0
-        self.spoke = time.monotonic()
+        self.began = self.spoke = time.monotonic()
 
     def advance(self, done: int, detail: str = "") -> None:
         self.done += done
         now = time.monotonic()
-        if self.done == self.total or now - self.spoke >= PLAIN_SECONDS:
+        ended = self.done == self.total and now - self.began >= SHORT_SECONDS
+        if ended or now - self.spoke >= PLAIN_SECONDS:
             self.spoke = now
             self._say(f"  {self.task} {self.done}/{self.total} {detail}".rstrip())
 

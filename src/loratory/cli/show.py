@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,15 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from loratory.evaluation.baseline import best_baselines
-from loratory.records import Prediction, Score, to_dict
+from loratory.records import Comparison, Place, Prediction, Score, to_dict
 from loratory.report import wording
+from loratory.report.standing import standing
 from loratory.report.wording import clean
 from loratory.runs import Run
 
-__all__ = ["comparison", "print_json", "print_listing", "result", "scores"]
+__all__ = ["compared", "comparison", "print_json", "print_listing", "result", "scores"]
 
 EXCERPT, SOURCE_EXCERPT = 280, 160
 """Characters of an answer, and of the text it is about, shown in a table."""
+
+NAME = 9
+"""Characters of a system's name on one line of a table's head."""
 
 
 def print_json(data: Any) -> None:
@@ -37,13 +42,15 @@ def result(run: Run, as_json: bool) -> None:
                 "run": str(run.folder),
                 "report": str(run.folder / "report.html"),
                 "scores": _plain_scores(run.scores()),
+                "places": [to_dict(item) for item in run.places()],
                 "comparison": [to_dict(item) for item in run.comparison()],
             }
         )
         return
     console = Console(highlight=False)
-    console.print(_comparison_table(run))
+    console.print(_comparison_table(run.comparison(), "base", "tuned"))
     console.print(_baselines(run))
+    _standing(run.scores(), run.places(), console)
     _examples(run, console)
     headline = wording.headline(run.comparison())
     if headline is not None:
@@ -53,22 +60,47 @@ def result(run: Run, as_json: bool) -> None:
 
 def comparison(run: Run, as_json: bool) -> None:
     """Print a run's comparison of tuned with base."""
+    compared(run.comparison(), "base", "tuned", as_json)
+
+
+def compared(items: Sequence[Comparison], first: str, second: str, as_json: bool) -> None:
+    """Print comparisons of two systems, which are called base and tuned in the records.
+
+    Args:
+        items: at least one.
+        first: what to call the system that is `base` in them.
+        second: what to call the one that is `tuned`.
+        as_json: print one JSON object, with every number in full.
+    """
     if as_json:
-        print_json({"comparison": [to_dict(item) for item in run.comparison()]})
+        listed = [to_dict(item) for item in items]
+        print_json({"base": first, "tuned": second, "comparison": listed})
     else:
-        Console(highlight=False).print(_comparison_table(run))
+        Console(highlight=False).print(_comparison_table(items, first, second))
 
 
-def scores(systems: Mapping[str, Sequence[Score]], as_json: bool) -> None:
-    """Print scores with interval, n and signature."""
+def scores(
+    systems: Mapping[str, Sequence[Score]], as_json: bool, places: Sequence[Place] | None = None
+) -> None:
+    """Print scores with interval, n and signature, and where the systems stand.
+
+    Args:
+        systems: scores by the system's name.
+        as_json: print one JSON object.
+        places: of a run's systems; None for scores that belong to no run.
+    """
     if as_json:
-        print_json({"scores": _plain_scores(systems)})
+        data: dict[str, Any] = {"scores": _plain_scores(systems)}
+        if places is not None:
+            data["places"] = [to_dict(item) for item in places]
+        print_json(data)
         return
     console = Console(highlight=False, soft_wrap=True)
     for name, items in systems.items():
         console.print(Text(name, style="bold"))
         for item in items:
             console.print(Text(f"  {item}"))
+    _standing(systems, places or (), console)
 
 
 def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -86,12 +118,26 @@ def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         console.print(table)
 
 
-def _comparison_table(run: Run) -> Table:
-    items = run.comparison()
-    title = f"base → tuned, {items[0].n:,} test rows"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
-    table.add_column("metric", min_width=10)
-    for column in ("base", "tuned", "change", f"{items[0].confidence:.0%} interval", "n"):
+def _comparison_table(items: Sequence[Comparison], first: str, second: str) -> Table:
+    first, second = clean(first), clean(second)
+    sizes = {item.n for item in items}
+    title = Text(f"{first} → {second}, {max(sizes):,} test rows")
+    table = Table(
+        title=title,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("metric", min_width=11, overflow="fold")
+    for system in (first, second):
+        # Folded here: a table that is too wide would cut numbers rather than a long name.
+        folded = "\n".join(textwrap.wrap(system, NAME)) or "–"
+        table.add_column(Text(folded), justify="right", no_wrap=True)
+    interval = f"{wording.confidence(items[0].confidence)} interval"
+    # The title has the number of rows, and the table has to fit into eighty columns.
+    n = ["n"] if len(sizes) > 1 else []
+    for column in ("change", interval, "p", *n):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for item in items:
@@ -103,10 +149,20 @@ def _comparison_table(run: Run) -> Table:
             wording.score(item.tuned, item.metric),
             change,
             ends,
-            f"{item.n:,}",
+            wording.p_value(item.p),
+            *([f"{item.n:,}"] if n else []),
             "" if verdict == "descriptive" else verdict,
         )
     return table
+
+
+def _standing(
+    systems: Mapping[str, Sequence[Score]], places: Sequence[Place], console: Console
+) -> None:
+    """Print where base and tuned stand by the metric that speaks for the run."""
+    lead = wording.headline(systems.get("tuned", ()))
+    for sentence in standing(systems, places, lead.metric) if lead else ():
+        console.print(Text(clean(sentence)))
 
 
 def _baselines(run: Run) -> Text:

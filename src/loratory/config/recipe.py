@@ -103,12 +103,12 @@ def _typed(data: Mapping[str, Any], problems: list[str]) -> RunConfig:
         if given is None:
             problems.append(f"{name}: missing. {suggest('', registry.names())}")
             continue
-        values[name] = _component(registry, given, name, problems)
+        values[name] = component(registry, given, name, problems)
     metrics = data.get("metrics")
     if not isinstance(metrics, list | tuple):
         metrics = [] if metrics is None else [metrics]
     values["metrics"] = tuple(
-        _component(METRICS, item, f"metrics[{i}]", problems) for i, item in enumerate(metrics)
+        component(METRICS, item, f"metrics[{i}]", problems) for i, item in enumerate(metrics)
     )
     if problems:
         raise ConfigError(problems)
@@ -127,7 +127,7 @@ def _section(
         return None
 
 
-def _component(registry: Registry[Any], given: Any, path: str, problems: list[str]) -> Any:
+def component(registry: Registry[Any], given: Any, path: str, problems: list[str]) -> Any:
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
         given = _plain(given)
     if isinstance(given, str):

@@ -1,6 +1,8 @@
-"""Predictions to findings, without torch: scores and paired comparisons."""
+"""Predictions to findings, without torch: scores, paired comparisons, and what they are worth."""
 
+from loratory.evaluation.agreement import human_agreement
 from loratory.evaluation.compare import compare
+from loratory.evaluation.place import place
 from loratory.evaluation.score import score
 
-__all__ = ["compare", "score"]
+__all__ = ["compare", "human_agreement", "place", "score"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.records import Score
 
-__all__ = ["MODELS", "Best", "best_baselines"]
+__all__ = ["MODELS", "Best", "best_baselines", "random_baseline"]
 
 MODELS = ("base", "tuned")
 """The systems that are no baselines."""
@@ -18,6 +18,11 @@ class Best(NamedTuple):
 
     system: str
     score: Score
+
+
+def random_baseline(systems: Iterable[str]) -> str | None:
+    """Return the first baseline whose name begins with `random`; None if there is none."""
+    return next((name for name in systems if name.startswith("random")), None)
 
 
 def best_baselines(systems: Mapping[str, Sequence[Score]]) -> dict[str, Best]:

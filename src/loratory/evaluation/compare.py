@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from loratory.errors import DataError
 from loratory.evaluation.score import check, defined, ends, signature_of, undefined_reason
 from loratory.metrics.base import Metric
+from loratory.metrics.randomisation import randomisation
 from loratory.metrics.resample import paired_bootstrap
 from loratory.records import Comparison, Prediction
 
-__all__ = ["compare"]
+__all__ = ["check_paired", "compare"]
 
 
 def compare(
@@ -21,11 +22,13 @@ def compare(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    trials: int = 10_000,
 ) -> list[Comparison]:
     """Return one comparison for every value of every metric, in the metrics' order.
 
-    Every bootstrap draw takes the same rows of both systems. A value that a metric calls
-    descriptive never counts as improved, whatever its interval.
+    Every bootstrap draw takes the same rows of both systems; the p value is that of approximate
+    randomisation. A value that a metric calls descriptive never counts as improved, whatever
+    its interval.
 
     Args:
         base: predictions before fine-tuning.
@@ -33,15 +36,16 @@ def compare(
         metrics: what to compare.
         resamples: number of bootstrap draws behind each interval.
         confidence: of the intervals, above 0 and below 1.
-        seed: of the draws; the same gives the same intervals.
+        seed: of the draws; the same gives the same intervals and p values.
+        trials: number of random swaps behind each p value.
 
     Raises:
-        ConfigError: as for `score`.
+        ConfigError: as for `score`, or `trials` below 1.
         DataError: as for `score`, or the two are not of the same rows.
     """
     check(base, metrics)
     check(tuned, metrics)
-    _check_paired(base, tuned)
+    check_paired(base, tuned)
     comparisons = []
     for metric in metrics:
         # In one call, because the shape of a row may depend on all of them (classes seen).
@@ -51,6 +55,7 @@ def compare(
         intervals = paired_bootstrap(
             before, after, metric.reduce, resamples=resamples, confidence=confidence, seed=seed
         )
+        p_values = randomisation(before, after, metric.reduce, trials=trials, seed=seed)
         for name in first:
             old, new = defined(float(first[name])), defined(float(second[name]))
             difference = None if old is None or new is None else new - old
@@ -70,24 +75,41 @@ def compare(
                     lower_is_better=name in metric.lower_is_better,
                     descriptive=name in metric.descriptive,
                     reason=reason,
+                    p=defined(p_values[name]),
                 )
             )
     return comparisons
 
 
-def _check_paired(base: list[Prediction], tuned: list[Prediction]) -> None:
+def check_paired(
+    base: Sequence[Prediction],
+    tuned: Sequence[Prediction],
+    names: tuple[str, str] = ("base", "tuned"),
+) -> None:
+    """Raise unless two systems answered the same rows.
+
+    Args:
+        base: answers of one.
+        tuned: answers of the other.
+        names: what to call them.
+
+    Raises:
+        DataError: other ids, another order, or other references or labels; it names the row.
+    """
+    first, second = names
     advice = "Predict with both systems on the same rows, in the same order."
     for place, (old, new) in enumerate(zip(base, tuned, strict=False), 1):
         if old.id != new.id:
             raise DataError(
-                f"row '{old.id}': number {place} of base is number {place} '{new.id}' of tuned. "
-                f"{advice}"
+                f"row '{old.id}': number {place} of {first} is number {place} '{new.id}' of "
+                f"{second}. {advice}"
             )
         if (old.references, old.label) != (new.references, new.label):
             raise DataError(
-                f"row '{old.id}': base and tuned have different references or labels. {advice}"
+                f"row '{old.id}': {first} and {second} have different references or labels. "
+                f"{advice}"
             )
     if len(base) != len(tuned):
-        longer, name = (base, "tuned") if len(base) > len(tuned) else (tuned, "base")
+        longer, name = (base, second) if len(base) > len(tuned) else (tuned, first)
         extra = longer[min(len(base), len(tuned))]
         raise DataError(f"row '{extra.id}': not in {name}. {advice}")

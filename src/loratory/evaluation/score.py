@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 from loratory.errors import ConfigError, DataError
-from loratory.metrics.base import Metric
+from loratory.metrics.base import Array, Metric
 from loratory.metrics.resample import Interval, bootstrap
 from loratory.records import Prediction, Score
 
-__all__ = ["check", "score", "signature_of", "undefined_reason"]
+__all__ = ["check", "score", "scored", "signature_of", "undefined_reason"]
 
 
 def score(
@@ -39,26 +39,43 @@ def score(
     scores = []
     for metric in metrics:
         statistics = metric.statistics(predictions)
-        values = metric.reduce(statistics.sum(axis=0))
-        intervals = bootstrap(
-            statistics, metric.reduce, resamples=resamples, confidence=confidence, seed=seed
-        )
-        for name, array in values.items():
-            value, (low, high) = defined(float(array)), ends(intervals[name])
-            scores.append(
-                Score(
-                    metric=name,
-                    value=value,
-                    low=low,
-                    high=high,
-                    n=len(predictions),
-                    signature=signature_of(metric, name),
-                    confidence=confidence,
-                    lower_is_better=name in metric.lower_is_better,
-                    descriptive=name in metric.descriptive,
-                    reason=undefined_reason(metric, name) if value is None else None,
-                )
+        scores += scored(metric, statistics, resamples=resamples, confidence=confidence, seed=seed)
+    return scores
+
+
+def scored(
+    metric: Metric, statistics: Array, *, resamples: int, confidence: float, seed: int
+) -> list[Score]:
+    """Return one score for every value of one metric.
+
+    Args:
+        metric: the metric.
+        statistics: its rows, shape (n, k).
+        resamples: as for `score`, and so are the rest and the errors.
+        confidence: of the intervals.
+        seed: of the draws.
+    """
+    values = metric.reduce(statistics.sum(axis=0))
+    intervals = bootstrap(
+        statistics, metric.reduce, resamples=resamples, confidence=confidence, seed=seed
+    )
+    scores = []
+    for name, array in values.items():
+        value, (low, high) = defined(float(array)), ends(intervals[name])
+        scores.append(
+            Score(
+                metric=name,
+                value=value,
+                low=low,
+                high=high,
+                n=len(statistics),
+                signature=signature_of(metric, name),
+                confidence=confidence,
+                lower_is_better=name in metric.lower_is_better,
+                descriptive=name in metric.descriptive,
+                reason=undefined_reason(metric, name) if value is None else None,
             )
+        )
     return scores
 
 

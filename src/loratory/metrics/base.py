@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from loratory.metrics.array import Array
 from loratory.records import Prediction
 from loratory.registry import Registry
 
-__all__ = ["METRICS", "Metric", "metric"]
-
-Array = NDArray[np.float64]
+__all__ = ["METRICS", "Array", "Metric", "metric"]
 
 
 class Metric(Protocol):
-    """A frozen dataclass registered with `@metric(name)`; its fields are its settings."""
+    """A frozen dataclass registered with `@metric(name)`; its fields are its settings.
+
+    Two class variables are optional: `whole` is true where the statistics of a row depend on
+    the other rows, so that a file is not scored in parts, and `alone` where one process must do
+    all, because each would load a model of its own.
+    """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loratory.metrics.base import Array
+from loratory.metrics.array import Array
 
 __all__ = ["ratio"]
 

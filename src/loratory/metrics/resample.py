@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from loratory.errors import ConfigError, DataError
-from loratory.metrics.base import Array
+from loratory.metrics.array import Array
 
 __all__ = ["Interval", "Reduce", "bootstrap", "paired_bootstrap", "weights"]
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import yaml
 
+from loratory.metrics.rouge.kind import kind_of
 from loratory.report import wording
 from loratory.report.data import ReportData, fact, load
 from loratory.report.facts import cut_rows, dropped_rows, splits
 from loratory.report.markdown import code, fenced, inline
+from loratory.report.standing import standing
 from loratory.report.table import Cell, Row, Table, score_table, system_name
 
 __all__ = ["render_card"]
@@ -50,12 +52,14 @@ def render_card(folder: Path) -> str:
     data = load(folder)
     table = score_table(data)
     lead = wording.headline(data.comparisons)
+    stands = standing(data.scores, data.places, lead.metric) if lead else ()
     sections = [
         f"# {inline(data.name)}",
         f"**{inline(wording.outcome(lead))}**" if lead else "This run has not been judged.",
         _opening(data),
         "## Scores",
         *_scores(table),
+        *map(inline, stands),
         "## How to load it",
         *_loading(data),
         "## Data",
@@ -112,7 +116,7 @@ def _front_matter(data: ReportData) -> dict[str, Any]:
 
 
 def _hub_metric(metric: str) -> str:
-    return "rouge" if metric.startswith("rouge") else HUB_METRICS.get(metric, wording.clean(metric))
+    return "rouge" if kind_of(metric) else HUB_METRICS.get(metric, wording.clean(metric))
 
 
 def _base(data: ReportData) -> str | None:
@@ -149,30 +153,34 @@ def _scores(table: Table) -> list[str]:
     if not table.rows:
         return ["No scores were recorded."]
     systems = [system_name(system) for system in table.systems]
-    head = ["Metric", *systems[:2], "Difference", "", *systems[2:], "n"]
+    p = ["p"] if table.tested else []
+    head = ["Metric", *systems[:2], "Difference", *p, "", *systems[2:], "n"]
+    numbers = "---:|" * (3 + len(p))
     lines = [
         _table_line([inline(cell) for cell in head]),
-        "|---|" + "---:|" * 3 + "---|" + "---:|" * (len(systems) - 1),
-        *(_table_line(_score_row(row, row.verdict)) for row in table.rows),
-        *(_table_line(_score_row(row, "")) for row in table.descriptive),
+        f"|---|{numbers}---|" + "---:|" * (len(systems) - 1),
+        *(_table_line(_score_row(row, row.verdict, table.tested)) for row in table.rows),
+        *(_table_line(_score_row(row, "", table.tested)) for row in table.descriptive),
     ]
     but = f", but for {', '.join(map(inline, table.unscaled))}" if table.unscaled else ""
+    test = "p is two-sided, by approximate randomisation, one metric at a time. " if p else ""
     signatures = [f"- {inline(name)}: {code(text)}" for name, text in table.signatures]
     return [
         "\n".join(lines),
-        f"In brackets: {table.confidence} bootstrap intervals, paired for the difference. Scores "
-        f"are out of 100{but}; ↓ means that lower is better.",
+        f"In brackets: {table.confidence} bootstrap intervals, paired for the difference. {test}"
+        f"Scores are out of 100{but}; ↓ means that lower is better.",
         "Metric signatures, which hold everything that changes these numbers:",
         "\n".join(signatures),
     ]
 
 
-def _score_row(row: Row, verdict: str) -> list[str]:
+def _score_row(row: Row, verdict: str, tested: bool) -> list[str]:
     change = f"{row.difference} [{row.interval}]" if row.interval else row.difference
     return [
         inline(row.name) + (" ↓" if row.lower_is_better else ""),
         *(_score_cell(cell) for cell in row.cells[:2]),
         inline(change),
+        *([inline(row.p or "–")] if tested else []),
         verdict if row.comparison else "",
         *(_score_cell(cell) for cell in row.cells[2:]),
         str(row.n),

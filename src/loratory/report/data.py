@@ -16,13 +16,22 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from loratory.errors import DataError, RunError
-from loratory.records import Comparison, Example, Prediction, Score, from_dict, read_jsonl
+from loratory.records import (
+    Comparison,
+    Example,
+    Place,
+    Prediction,
+    Score,
+    from_dict,
+    read_jsonl,
+)
 
 __all__ = ["LossLog", "Missing", "ReportData", "fact", "load"]
 
 VERSION = 1
 
 T = TypeVar("T")
+Scored = tuple[dict[str, tuple[Score, ...]], tuple[Place, ...]]
 
 CONSEQUENCES = {
     "config.yaml": "the settings are unknown",
@@ -74,6 +83,8 @@ class ReportData:
     predictions: Mapping[str, Mapping[str, tuple[Prediction, ...]]] = field(default_factory=dict)
     """System (`base`, `tuned`, a baseline) to task to answers."""
     scores: Mapping[str, tuple[Score, ...]] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    """Empty in a run from before they were computed."""
     comparisons: tuple[Comparison, ...] = ()
     missing: tuple[Missing, ...] = ()
 
@@ -133,6 +144,8 @@ def load(folder: Path) -> ReportData:
         raise RunError(f"{folder}: no such run folder. Give the folder that `loratory run` made.")
     reader = _Reader(folder)
     config_text = reader.read("config.yaml", _text, "")
+    nothing: Scored = ({}, ())
+    scores, places = reader.read("scores.json", _scores, nothing)
     return ReportData(
         folder=folder.resolve().name,
         config_text=config_text,
@@ -141,7 +154,8 @@ def load(folder: Path) -> ReportData:
         log=reader.read("train.jsonl", _losses, LossLog()),
         examples=reader.read("data/test.jsonl", _examples, {}),
         predictions=reader.predictions(),
-        scores=reader.read("scores.json", _scores, {}),
+        scores=scores,
+        places=places,
         comparisons=reader.read("comparison.json", _comparisons, ()),
         missing=reader.finish(),
     )
@@ -260,9 +274,11 @@ def _predictions(path: Path) -> tuple[Prediction, ...] | None:
     return tuple(read_jsonl(path, Prediction))
 
 
-def _scores(path: Path) -> dict[str, tuple[Score, ...]]:
-    systems = _mapping(_versioned(path).get("systems"))
-    return {str(system): _records(Score, items, system) for system, items in systems.items()}
+def _scores(path: Path) -> Scored:
+    data = _versioned(path)
+    systems = _mapping(data.get("systems"))
+    scores = {str(system): _records(Score, items, system) for system, items in systems.items()}
+    return scores, _records(Place, data.get("places", []), "places")
 
 
 def _comparisons(path: Path) -> tuple[Comparison, ...]:

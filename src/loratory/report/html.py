@@ -22,6 +22,7 @@ from loratory.report.confusion import Confusion, confusion
 from loratory.report.data import LossLog, ReportData, fact, load
 from loratory.report.examples import choose
 from loratory.report.facts import run_facts
+from loratory.report.standing import standing
 from loratory.report.table import Row, score_table, system_name
 
 __all__ = ["render"]
@@ -65,6 +66,7 @@ def render(folder: Path) -> str:
             failed=_failed(data),
             missing=data.missing,
             table=table,
+            standing=standing(data.scores, data.places, lead.metric) if lead else (),
             strips={row.metric: strip for row in table.rows if (strip := _strip(row))},
             loss=_loss(data),
             not_finite=data.log.not_finite,

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     comparison: Comparison | None
     difference: str
     interval: str
+    p: str
+    """Empty when undefined or not recorded."""
     verdict: wording.Verdict
     extent: tuple[float, float]
     """The scale its interval is drawn on, in the metric's unit; zero lies inside."""
@@ -52,6 +54,8 @@ class Table(NamedTuple):
     unscaled: tuple[str, ...]
     """Names of those of `rows` that are not out of 100."""
     confidence: str
+    tested: bool
+    """Whether any row has a p value."""
 
 
 def system_name(system: str) -> str:
@@ -93,6 +97,7 @@ def score_table(data: ReportData) -> Table:
                 comparison=comparison,
                 difference=change,
                 interval=ends,
+                p=wording.p_value(comparison.p) if comparison else "",
                 verdict=wording.verdict(comparison) if comparison else "undefined",
                 extent=extents.get(wording.scale(metric), (0.0, 1.0)),
                 n=comparison.n if comparison else first.n,
@@ -111,6 +116,7 @@ def score_table(data: ReportData) -> Table:
             if row.metric not in undirected and wording.scale(row.metric) == 1
         ),
         confidence=wording.confidence(items[0].confidence if items else 0.95),
+        tested=any(row.p for row in rows),
     )
 
 

@@ -9,9 +9,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from loratory.records import Comparison, Score
+from loratory.evaluation.agreement import HUMAN
+from loratory.records import Comparison, Place, Score
 
 __all__ = [
     "Verdict",
@@ -26,11 +27,15 @@ __all__ = [
     "metric_name",
     "moment",
     "outcome",
+    "p_value",
+    "place",
     "scale",
     "score",
     "size",
     "verdict",
 ]
+
+Item = TypeVar("Item", Score, Comparison)
 
 Verdict = Literal["better", "worse", "no evidence", "no interval", "descriptive", "undefined"]
 
@@ -38,6 +43,10 @@ PLAIN = frozenset({"bits_per_byte", "loss", "nll", "perplexity", "words"})
 """Metrics shown in their own unit; all others lie in 0 to 1 and are shown times 100."""
 
 NAMES = {
+    "bertscore_cut": "BERTScore: rows cut",
+    "bertscore_f1": "BERTScore F1",
+    "bertscore_precision": "BERTScore precision",
+    "bertscore_recall": "BERTScore recall",
     "bleu": "BLEU",
     "chrf": "chrF",
     "ece": "Calibration error (ECE)",
@@ -152,6 +161,30 @@ def confidence(value: float) -> str:
     return f"{100 * value:.6g}%"
 
 
+def p_value(p: float | None) -> str:
+    """Return `0.012`, `< 0.001`, or an empty text for None."""
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def place(item: Place) -> str:
+    """Return how far a system has come, `62% (95% interval 55% to 70%) of the way from …`.
+
+    An empty text when that is undefined.
+    """
+    if item.share is None or item.low is None or item.high is None:
+        return ""
+    share, low, high = (_fixed(100 * x, 0) + "%" for x in (item.share, item.low, item.high))
+    if item.goal == HUMAN:
+        rows = "row has" if item.n == 1 else "rows have"
+        goal = f"human agreement ({item.n:,} {rows} several references)"
+    else:
+        goal = f"the best baseline ({item.goal.replace('_', ' ')})"
+    ends = f"{confidence(item.confidence)} interval {low} to {high}"
+    return f"{share} ({ends}) of the way from {item.start.replace('_', ' ')} to {goal}"
+
+
 def verdict(comparison: Comparison) -> Verdict:
     """Return what the paired interval supports, and nothing more."""
     if comparison.difference is None:
@@ -166,14 +199,14 @@ def verdict(comparison: Comparison) -> Verdict:
     return "worse" if worse else "no evidence"
 
 
-def headline(comparisons: Sequence[Comparison]) -> Comparison | None:
-    """Return the comparison that speaks for the run.
+def headline(items: Sequence[Item]) -> Item | None:
+    """Return the comparison, or the score, that speaks for the run.
 
     That is the first metric with a better direction; among ROUGE's it is ROUGE-Lsum, and for
     classification accuracy.
     """
-    undirected = descriptive(comparisons)
-    directed = [item for item in comparisons if item.metric not in undirected]
+    undirected = descriptive(items)
+    directed = [item for item in items if item.metric not in undirected]
     if not directed:
         return None
     by_metric = {item.metric: item for item in directed}
@@ -193,8 +226,10 @@ def outcome(comparison: Comparison) -> str:
             f"{name} went from {base} to {tuned} ({change}, n = {comparison.n:,}): "
             "without an interval this shows nothing."
         )
+    p = p_value(comparison.p)
+    chance = f"p {p}, " if p.startswith("<") else f"p = {p}, " if p else ""
     numbers = f"({change}, {confidence(comparison.confidence)} interval {ends}, "
-    numbers += f"n = {comparison.n:,})"
+    numbers += f"{chance}n = {comparison.n:,})"
     if found == "no evidence":
         return (
             f"There is no evidence of a change in {name}: {base} before, {tuned} after "

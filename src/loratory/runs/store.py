@@ -27,6 +27,7 @@ from loratory.errors import RunError
 from loratory.records import (
     Comparison,
     Example,
+    Place,
     Prediction,
     Score,
     dump,
@@ -42,7 +43,7 @@ __all__ = ["Run"]
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 
-R = TypeVar("R", Score, Comparison)
+R = TypeVar("R", Score, Comparison, Place)
 F = TypeVar("F")
 
 
@@ -202,11 +203,18 @@ class Run:
     def _predictions(self, system: str) -> Path:
         return self.folder / "predictions" / system / f"{self.config.task.name}.jsonl"
 
-    def write_scores(self, scores: Mapping[str, Sequence[Score]]) -> None:
-        """Write the scores of every system."""
+    def write_scores(
+        self, scores: Mapping[str, Sequence[Score]], places: Sequence[Place] = ()
+    ) -> None:
+        """Write the scores of every system, and where base and tuned stand."""
         systems = {name: [to_dict(score) for score in items] for name, items in scores.items()}
         _write_json(
-            self.folder / "scores.json", {"schema_version": SCHEMA_VERSION, "systems": systems}
+            self.folder / "scores.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "systems": systems,
+                "places": [to_dict(item) for item in places],
+            },
         )
 
     def scores(self) -> dict[str, list[Score]]:
@@ -216,6 +224,11 @@ class Run:
             name: _records(Score, items, path)
             for name, items in _field(path, "systems", dict).items()
         }
+
+    def places(self) -> list[Place]:
+        """Read where base and tuned stand; empty in a run from before this was computed."""
+        path = self.need("scores.json", "score")
+        return _records(Place, _read_json(path).get("places", []), path)
 
     def write_comparison(self, comparisons: Sequence[Comparison]) -> None:
         """Write the comparison of the tuned with the base model."""

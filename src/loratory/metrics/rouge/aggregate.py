@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from loratory.errors import DataError
-from loratory.metrics.base import Array
+from loratory.metrics.array import Array
 from loratory.metrics.rouge.kind import TYPES
 from loratory.metrics.rouge.scorer import RougeScorer, Score
 

@@ -8,31 +8,36 @@ is its very double. ROUGE-W, S and SU, which it lacks, follow the paper on the s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from loratory.errors import ConfigError, DataError
-from loratory.metrics.base import Array
+from loratory.metrics.array import Array
 from loratory.metrics.ratio import ratio
+from loratory.metrics.rouge.batch.column import Indices, Reader, running
+from loratory.metrics.rouge.batch.count import counts
 from loratory.metrics.rouge.kind import TYPES, Kind, kind_of, type_problems
-from loratory.metrics.rouge.lcs import lcs_length, summary_lcs
-from loratory.metrics.rouge.ngram import ngram_hits
-from loratory.metrics.rouge.skip import skip_hits, skip_units, su_hits, su_units
-from loratory.metrics.rouge.tokenize import (
-    CUTS,
-    SPLITS,
-    Split,
-    Text,
-    Tokens,
-    Vocabulary,
-    text_problems,
-)
-from loratory.metrics.rouge.weighted import weighted_lcs
+from loratory.metrics.rouge.tokenize import Split, Tokens, text_problems
 
-__all__ = ["Counts", "Overlap", "count", "f_measure", "rouge", "setting_problems"]
+__all__ = ["Overlap", "f_measure", "rouge", "setting_problems"]
+
+# Characters of the texts that are scored at once; their numbers are to fit a core's cache.
+_CHARACTERS = 800_000
+
+
+class _Readers(threading.local):
+    """One reader for each setting and thread: words met in one call are known in the next."""
+
+    def __init__(self) -> None:
+        self.of = lru_cache(maxsize=8)(Reader)
+
+
+_readers = _Readers()
 
 
 class Overlap(NamedTuple):
@@ -44,16 +49,6 @@ class Overlap(NamedTuple):
     """Share of the reference's units found in the prediction."""
     f: Array
     """Harmonic mean of the two, weighted by beta; 0 when both are 0."""
-
-
-class Counts(NamedTuple):
-    """What precision and recall of one pair are made of."""
-
-    hits: float
-    predicted: float
-    """Units of the prediction, at least 1."""
-    expected: float
-    """Units of the reference, at least 1."""
 
 
 def rouge(
@@ -93,14 +88,20 @@ def rouge(
     """
     if problems := setting_problems(types, tokens, split, beta):
         raise ConfigError(problems)
-    groups = _groups(predictions, references)
-    vocabulary = Vocabulary(stem, CUTS[tokens], SPLITS[split])
-    pairs: list[tuple[Text, Text]] = []
-    for prediction, group in zip(predictions, groups, strict=True):
-        text = vocabulary.read(prediction)
-        pairs.extend((text, vocabulary.read(reference)) for reference in group)
-    sizes = [len(group) for group in groups]
-    return {kind: _best(_overlap(kind, pairs, beta), sizes) for kind in types}
+    texts, sizes = _checked(predictions, references)
+    kinds = [_kind(name) for name in types]
+    reader = _readers.of(stem, tokens, split)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    found = []
+    for start, stop in _rounds(predictions, texts, offsets):
+        group = texts[offsets[start] : offsets[stop]]
+        found.append(
+            _overlaps(kinds, reader, predictions[start:stop], group, sizes[start:stop], beta)
+        )
+    return {
+        name: Overlap(*(np.concatenate(part) for part in zip(*column, strict=True)))
+        for name, column in zip(types, zip(*found, strict=True), strict=True)
+    }
 
 
 def setting_problems(types: Sequence[str], tokens: str, split: str, beta: float) -> list[str]:
@@ -109,33 +110,6 @@ def setting_problems(types: Sequence[str], tokens: str, split: str, beta: float)
     if not (math.isfinite(beta) and beta >= 0):
         problems.append(f"beta: {beta} is not a weight; give 0 or more, 1 for plain F.")
     return problems
-
-
-def count(kind: Kind, prediction: Text, reference: Text) -> Counts:
-    """Return hits and units of one pair. For W they are still to be put through 1/weight."""
-    p, r = prediction.words, reference.words
-    counts: tuple[float, float, float]
-    match kind.family:
-        case "N":
-            # A text of w words has w - n + 1 n-grams; hits are 0 wherever that is below 1.
-            less = kind.n - 1
-            counts = ngram_hits(p, r, kind.n), len(p) - less, len(r) - less
-        case "L":
-            counts = lcs_length(p, r), len(p), len(r)
-        case "Lsum":
-            lines = prediction.lines, reference.lines
-            counts = summary_lcs(*lines), sum(map(len, lines[0])), sum(map(len, lines[1]))
-        case "S":
-            gap = kind.gap
-            counts = skip_hits(p, r, gap), skip_units(len(p), gap), skip_units(len(r), gap)
-        case "SU":
-            gap = kind.gap
-            counts = su_hits(p, r, gap), su_units(len(p), gap), su_units(len(r), gap)
-        case "W":
-            hits = weighted_lcs(p, r, kind.weight)
-            # The same power as in the table, or a text might not score 1 against itself.
-            counts = hits, len(p) ** kind.weight, len(r) ** kind.weight
-    return Counts(counts[0], max(counts[1], 1), max(counts[2], 1))
 
 
 def f_measure(precision: Array, recall: Array, beta: float = 1.0) -> Array:
@@ -148,10 +122,10 @@ def f_measure(precision: Array, recall: Array, beta: float = 1.0) -> Array:
     return ratio((1 + square) * precision * recall, whole, undefined=0.0)
 
 
-def _groups(
+def _checked(
     predictions: Sequence[str], references: Sequence[str | Sequence[str]]
-) -> list[list[str]]:
-    """Return the references of each pair, having checked every text."""
+) -> tuple[Sequence[str], Indices]:
+    """Return all references, one pair's after the other's, and how many each pair has."""
     for name, column in (("predictions", predictions), ("references", references)):
         if isinstance(column, str):
             raise DataError(f"{name}: one text, where a list of texts is needed; write [text].")
@@ -160,7 +134,9 @@ def _groups(
             f"{len(predictions)} predictions but {len(references)} references; give one "
             "reference, or one list of them, for each prediction."
         )
-    groups: list[list[str]] = []
+    if {*map(type, predictions), *map(type, references)} == {str}:
+        return cast(Sequence[str], references), np.ones(len(predictions), dtype=np.int64)
+    groups = []
     for i, (prediction, item) in enumerate(zip(predictions, references, strict=True)):
         group: list[Any] = [item]
         if isinstance(item, Sequence) and not isinstance(item, str | bytes):
@@ -171,25 +147,60 @@ def _groups(
             if not isinstance(text, str):
                 raise DataError(f"pair {i}: the {name} is {type(text).__name__}, not text.")
         groups.append(group)
-    return groups
+    sizes = np.array([len(group) for group in groups], dtype=np.int64)
+    return list(chain.from_iterable(groups)), sizes
 
 
-def _overlap(name: str, pairs: Sequence[tuple[Text, Text]], beta: float) -> Overlap:
-    """Return one type for every pair of a prediction and one reference."""
+def _kind(name: str) -> Kind:
     kind = kind_of(name)
     assert kind is not None, "types are checked before"
-    counts = [count(kind, prediction, reference) for prediction, reference in pairs]
-    hits, predicted, expected = np.array(counts, dtype=np.float64).reshape(-1, 3).T
-    precision, recall = hits / predicted, hits / expected
-    if kind.family == "W":
-        precision, recall = precision ** (1 / kind.weight), recall ** (1 / kind.weight)
-    return Overlap(precision, recall, f_measure(precision, recall, beta))
+    return kind
 
 
-def _best(overlap: Overlap, sizes: Sequence[int]) -> Overlap:
+def _rounds(
+    predictions: Sequence[str], references: Sequence[str], offsets: Indices
+) -> Iterator[tuple[int, int]]:
+    """Yield from where to where to score at once, so that the numbers fit the cache."""
+    read = running(_lengths(references))[offsets] + running(_lengths(predictions))
+    start = 0
+    while start < len(predictions) or not start:
+        stop = int(np.searchsorted(read, read[start] + _CHARACTERS, side="right")) - 1
+        stop = min(max(stop, start + 1), len(predictions))
+        yield start, stop
+        if stop == start:
+            return
+        start = stop
+
+
+def _lengths(texts: Sequence[str]) -> Indices:
+    return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+
+
+def _overlaps(
+    kinds: Sequence[Kind],
+    reader: Reader,
+    predictions: Sequence[str],
+    references: Sequence[str],
+    sizes: Indices,
+    beta: float,
+) -> list[Overlap]:
+    """Return one overlap a kind, of the best reference of each prediction."""
+    left, right = reader.read([*predictions, *references]).split(len(predictions))
+    if len(predictions) != len(references):
+        left = left.take(np.repeat(np.arange(len(sizes)), sizes))
+    found = []
+    for kind, (hits, predicted, expected) in zip(kinds, counts(kinds, left, right), strict=True):
+        precision, recall = hits / predicted, hits / expected
+        if kind.family == "W":
+            precision, recall = precision ** (1 / kind.weight), recall ** (1 / kind.weight)
+        found.append(_best(Overlap(precision, recall, f_measure(precision, recall, beta)), sizes))
+    return found
+
+
+def _best(overlap: Overlap, sizes: Indices) -> Overlap:
     """Keep, of each run of `sizes[i]` pairs, the first with the highest F."""
-    if all(size == 1 for size in sizes):
+    if len(overlap.f) == len(sizes):
         return overlap
-    starts = np.cumsum([0, *sizes])
+    starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     chosen = [start + int(np.argmax(overlap.f[start:stop])) for start, stop in pairwise(starts)]
     return Overlap(*(values[chosen] for values in overlap))

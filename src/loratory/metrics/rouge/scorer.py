@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 from loratory.metrics.rouge.kind import is_extension, kind_of
-from loratory.metrics.rouge.score import count
+from loratory.metrics.rouge.pair import count
 from loratory.metrics.rouge.tokenize import Text, Vocabulary, lines_of, words
 from loratory.sentences import sentences
 

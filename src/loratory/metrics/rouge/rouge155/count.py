@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from loratory.errors import DataError
 from loratory.metrics.rouge.ngram import ngram_hits
 from loratory.metrics.rouge.rouge155 import lcs, units
 from loratory.metrics.rouge.rouge155.combine import Counts, added
-from loratory.metrics.rouge.rouge155.options import Rouge155Options
+from loratory.metrics.rouge.rouge155.options import EvaluationOptions
 from loratory.metrics.rouge.rouge155.text import Text, basic_elements
 
 __all__ = ["element_counts", "text_counts"]
 
+_MOST_PAIRS = 1 << 31  # a minute's counting
 
-def text_counts(prediction: Text, reference: Text, options: Rouge155Options) -> list[Counts]:
-    """Return the counts of one pair of texts, in the order of `options.names()`."""
+
+def text_counts(prediction: Text, reference: Text, options: EvaluationOptions) -> list[Counts]:
+    """Return the counts of one pair of texts, in the order of `options.names()`.
+
+    Raises:
+        DataError: ROUGE-L, W or S of lines too long for it.
+    """
     left, right = prediction.words, reference.words
     found = [
         Counts(
@@ -31,7 +38,7 @@ def text_counts(prediction: Text, reference: Text, options: Rouge155Options) -> 
     return found
 
 
-def element_counts(prediction: str, reference: str, options: Rouge155Options) -> list[Counts]:
+def element_counts(prediction: str, reference: str, options: EvaluationOptions) -> list[Counts]:
     """Return the counts of one pair of lists of basic elements.
 
     Raises:
@@ -45,7 +52,7 @@ def element_counts(prediction: str, reference: str, options: Rouge155Options) ->
     return [Counts(right.total(), left.total(), (left & right).total())]
 
 
-def _sequences(prediction: Text, reference: Text, options: Rouge155Options) -> list[Counts]:
+def _sequences(prediction: Text, reference: Text, options: EvaluationOptions) -> list[Counts]:
     """Return the counts of ROUGE-L and ROUGE-W."""
     found = []
     # With a byte limit the sentences hold more words than the texts, which decide nevertheless.
@@ -64,6 +71,13 @@ def _sequences(prediction: Text, reference: Text, options: Rouge155Options) -> l
 
 def _skips(left: Sequence[int], right: Sequence[int], gap: int, kind: str) -> list[Counts]:
     """Return the counts of ROUGE-S and ROUGE-SU."""
+    longest = max(len(left), len(right))
+    reach = longest if gap < 0 else min(gap + 1, longest)
+    if longest * reach > _MOST_PAIRS:
+        raise DataError(
+            f"a text of {longest:,} words is too long for skip-bigrams of this gap. Limit the gap "
+            "or the words, or leave them out."
+        )
     pairs = Counts(
         units.skip_units(len(right), gap),
         units.skip_units(len(left), gap),

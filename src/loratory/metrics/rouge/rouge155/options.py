@@ -6,12 +6,12 @@ Each field's docstring names the letter that the script's command line gives it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from loratory.errors import suggest
 
-__all__ = ["ElementMode", "Rouge155Options"]
+__all__ = ["ElementMode", "EvaluationOptions", "Rouge155Options"]
 
 ElementMode = Literal["H", "HM", "HMR", "HM1", "HMR1", "HMR2"]
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -33,63 +33,61 @@ _RANGES: dict[str, tuple[type | tuple[type, ...], float, float]] = {
 }
 
 
-@dataclass(frozen=True)
-class Rouge155Options:
-    """What to compute and how; the defaults are the script's own, and give ROUGE-L alone."""
+def _option(default: Any) -> Any:
+    """Return a field that a signature names only where it departs from the script's default."""
+    return field(default=default, metadata={"sig": None})
 
-    max_n: int = 0
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to compute of one evaluation, and how."""
+
+    max_n: int = _option(0)
     """Compute ROUGE-1 up to ROUGE of this n; 0 for none. `-n`"""
-    lcs: bool = True
+    lcs: bool = _option(True)
     """Compute ROUGE-L. Without it: `-x`"""
-    weight: float | None = None
+    weight: float | None = _option(None)
     """Compute ROUGE-W, a run of k words counting k^weight, 0.1 to 7; Lin uses 1.2. None for
     none. The score is named with the weight as written: 2 gives ROUGE-W-2, 2.0 ROUGE-W-2.0. `-w`"""
-    skip_gap: int | None = None
+    skip_gap: int | None = _option(None)
     """Compute skip-bigrams of words with at most so many between them; negative for any number,
     None to compute none. `-2`"""
-    skip_units: Literal["pairs", "pairs_and_words", "both"] = "pairs"
+    skip_units: Literal["pairs", "pairs_and_words", "both"] = _option("pairs")
     """With `skip_gap`: `pairs` gives ROUGE-S, `pairs_and_words` ROUGE-SU (`-u`), `both` the two
     (`-U`)."""
-    basic_elements: ElementMode | None = None
+    basic_elements: ElementMode | None = _option(None)  # noqa: RUF009
     """Texts are basic elements, one `head|modifier|relation` a line, and only they are scored:
     which parts must agree. `-3`, with `-z SIMPLE`"""
-    stem: bool = False
+    stem: bool = _option(False)
     """Reduce words of more than three letters to their stems. `-m`"""
-    irregular_forms: bool = True
+    irregular_forms: bool = _option(True)
     """With `stem`: WordNet's irregular forms come first. False is the script with an empty
     database, which the recipe that most wrappers copy builds."""
-    remove_stop_words: bool = False
+    remove_stop_words: bool = _option(False)
     """Leave out the words of the SMART list. `-s`"""
-    max_words: int = 0
+    max_words: int = _option(0)
     """Use so many words, by white space, of every text; 0 for all. `-l`"""
-    max_bytes: int = 0
+    max_bytes: int = _option(0)
     """Use so many bytes of every text, in UTF-8; 0 for all. Not with `max_words`. `-b`"""
-    alpha: float = 0.5
+    alpha: float = _option(0.5)
     """Weight of precision in F, 0 to 1: P R / ((1 - alpha) P + alpha R). `-p`"""
-    references: Literal["average", "best"] = "average"
+    references: Literal["average", "best"] = _option("average")
     """Several references: sum the counts over them (`-f A`), or take the one with the highest
     recall, the first of equals (`-f B`)."""
-    jackknife: bool = False
+    jackknife: bool = _option(False)
     """Score against every set of all references but one, as Lin does to compare systems with
     people. The script left this to the configuration file in version 1.4."""
-    average_over: Literal["evaluations", "words", "counts"] = "evaluations"
-    """Average scores of evaluations (`-t 0`), score their summed counts (`-t 1`), or give the
-    summed counts only (`-t 2`)."""
-    confidence: float = 95
-    """Confidence of the intervals, in percent. `-c`"""
-    samples: int = 1000
-    """Number of bootstrap resamples. `-r`"""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values, one `field: sentence` each."""
         problems = [
             f"{name}: unknown {value!r}. {suggest(str(value), allowed)}"
             for name, allowed in _CHOICES.items()
-            if (value := getattr(self, name)) not in allowed
+            if (value := getattr(self, name, allowed[0])) not in allowed
             and not (value is None and name == "basic_elements")
         ]
         for name, (kind, low, high) in _RANGES.items():
-            number: Any = getattr(self, name)
+            number: Any = getattr(self, name, low)
             if number is None and name in ("weight", "skip_gap"):
                 continue
             fits = isinstance(number, kind) and not isinstance(number, bool)
@@ -119,13 +117,29 @@ class Rouge155Options:
             names += [f"ROUGE-SU{gap}"] if self.skip_units != "pairs" else []
         return names
 
+    def departures(self) -> list[str]:
+        """Return `name:value` of every field that is not as the script has it."""
+        default = Rouge155Options()
+        return [
+            f"{field.name}:{value}"
+            for field in fields(default)
+            if (value := getattr(self, field.name, field.default)) != field.default
+        ]
+
+
+@dataclass(frozen=True)
+class Rouge155Options(EvaluationOptions):
+    """What to compute and how; the defaults are the script's own, and give ROUGE-L alone."""
+
+    average_over: Literal["evaluations", "words", "counts"] = "evaluations"
+    """Average scores of evaluations (`-t 0`), score their summed counts (`-t 1`), or give the
+    summed counts only (`-t 2`)."""
+    confidence: float = 95
+    """Confidence of the intervals, in percent. `-c`"""
+    samples: int = 1000
+    """Number of bootstrap resamples. `-r`"""
+
     @property
     def signature(self) -> str:
         """Everything that departs from the script's defaults, on one line."""
-        default = Rouge155Options()
-        changed = [
-            f"{field.name}:{value}"
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != getattr(default, field.name)
-        ]
-        return "|".join(["rouge155", "ref:ROUGE-1.5.5", *changed])
+        return "|".join(["rouge155", "ref:ROUGE-1.5.5", *self.departures()])

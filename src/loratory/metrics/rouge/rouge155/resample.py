@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loratory.metrics.base import Array
+from loratory.metrics.array import Array
 
 __all__ = ["Estimate", "draws", "estimate", "resampled_sums"]
 

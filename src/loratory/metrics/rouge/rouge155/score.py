@@ -23,12 +23,21 @@ from loratory.metrics.rouge.rouge155.combine import (
     scored,
 )
 from loratory.metrics.rouge.rouge155.count import element_counts, text_counts
-from loratory.metrics.rouge.rouge155.options import Rouge155Options
+from loratory.metrics.rouge.rouge155.options import EvaluationOptions, Rouge155Options
 from loratory.metrics.rouge.rouge155.report import report
 from loratory.metrics.rouge.rouge155.resample import Estimate, estimate, resampled_sums
 from loratory.metrics.rouge.rouge155.text import Reader
 
-__all__ = ["Average", "Evaluation", "Rouge155Result", "rouge155"]
+__all__ = [
+    "Average",
+    "Evaluation",
+    "Rouge155Result",
+    "combined",
+    "evaluated",
+    "exponent",
+    "jackknifed",
+    "rouge155",
+]
 
 
 class Evaluation(NamedTuple):
@@ -110,17 +119,28 @@ def rouge155(
         raise ConfigError(problems)
     checked = _check(evaluations)
     if options.jackknife:
-        checked = [one for evaluation in checked for one in _jackknifed(evaluation)]
+        checked = [one for evaluation in checked for one in jackknifed(evaluation)]
+    return combined([one.id for one in checked], evaluated(checked, options), options)
+
+
+def combined(
+    ids: Sequence[str], rows: Sequence[Sequence[Counts]], options: Rouge155Options
+) -> Rouge155Result:
+    """Return scores and averages of evaluations that are counted already.
+
+    Args:
+        ids: the name of each.
+        rows: what `evaluated` gave for each.
+        options: without problems; those that `rows` were made under.
+    """
     names = options.names()
-    weights = {name: _weight(name, options) for name in names}
-    rows = _counts(checked, options, list(weights.values()))
     counts = {name: [row[i] for row in rows] for i, name in enumerate(names)}
     scores = {
-        name: [scored(count, options.alpha, weights[name]) for count in counts[name]]
+        name: [scored(count, options.alpha, exponent(name, options)) for count in counts[name]]
         for name in names
     }
     # The script sorts names with the system's behind, as strings: 1, 10, 2.
-    order = sorted(range(len(checked)), key=lambda i: f"{checked[i].id}.")
+    order = sorted(range(len(ids)), key=lambda i: f"{ids[i]}.")
     averages = {}
     if options.average_over != "counts":
         for name in names:
@@ -129,7 +149,47 @@ def rouge155(
                 [counts[name][i] for i in order],
                 options,
             )
-    return Rouge155Result(options, [one.id for one in checked], averages, scores, counts)
+    return Rouge155Result(options, list(ids), averages, scores, counts)
+
+
+def evaluated(evaluations: Sequence[Evaluation], options: EvaluationOptions) -> list[list[Counts]]:
+    """Return for each evaluation one count a name of score.
+
+    Args:
+        evaluations: named, each with references.
+        options: without problems; jackknifing has been done.
+
+    Raises:
+        DataError: a line that is no basic element, or one too long; it names the evaluation.
+    """
+    combine = best if options.references == "best" else averaged
+    weights = [exponent(name, options) for name in options.names()]
+    reader = Reader(options)
+    rows = []
+    for one in evaluations:
+        try:
+            pairs = _pairs(one, reader, options)
+        except DataError as error:
+            raise DataError(f"evaluation {one.id}: {error}") from None
+        columns = zip(*pairs, strict=True)
+        rows.append([combine(one, w) for one, w in zip(columns, weights, strict=True)])
+    return rows
+
+
+def exponent(name: str, options: EvaluationOptions) -> float:
+    """Return the weight of a score called `ROUGE-W-…`, and 1 of any other."""
+    return options.weight or 1 if name.startswith("ROUGE-W-") else 1
+
+
+def jackknifed(evaluation: Evaluation) -> list[Evaluation]:
+    """Return an evaluation for every set of all references but one; a single one stays."""
+    groups = leave_one_out(evaluation.references)
+    if len(groups) == 1:
+        return [evaluation]
+    return [
+        Evaluation(evaluation.prediction, group, f"{evaluation.id}.{i}")
+        for i, group in enumerate(groups, 1)
+    ]
 
 
 def _check(evaluations: Sequence[Evaluation | tuple[str, Sequence[str]]]) -> list[Evaluation]:
@@ -157,39 +217,12 @@ def _check(evaluations: Sequence[Evaluation | tuple[str, Sequence[str]]]) -> lis
     return list(checked.values())
 
 
-def _jackknifed(evaluation: Evaluation) -> list[Evaluation]:
-    groups = leave_one_out(evaluation.references)
-    if len(groups) == 1:
-        return [evaluation]
-    return [
-        Evaluation(evaluation.prediction, group, f"{evaluation.id}.{i}")
-        for i, group in enumerate(groups, 1)
-    ]
-
-
-def _counts(
-    evaluations: Sequence[Evaluation], options: Rouge155Options, weights: Sequence[float]
-) -> list[list[Counts]]:
-    """Return for each evaluation one count a name; `weights` has one exponent a name."""
-    combine = best if options.references == "best" else averaged
-    reader = Reader(options)
-    rows = []
-    for one in evaluations:
-        if options.basic_elements is None:
-            prediction = reader.read(one.prediction)
-            pairs = [text_counts(prediction, reader.read(text), options) for text in one.references]
-        else:
-            try:
-                pairs = [element_counts(one.prediction, text, options) for text in one.references]
-            except DataError as error:
-                raise DataError(f"evaluation {one.id}: {error}") from None
-        columns = zip(*pairs, strict=True)
-        rows.append([combine(one, w) for one, w in zip(columns, weights, strict=True)])
-    return rows
-
-
-def _weight(name: str, options: Rouge155Options) -> float:
-    return options.weight or 1 if name.startswith("ROUGE-W-") else 1
+def _pairs(one: Evaluation, reader: Reader, options: EvaluationOptions) -> list[list[Counts]]:
+    """Return the counts of the prediction with each of its references."""
+    if options.basic_elements is not None:
+        return [element_counts(one.prediction, text, options) for text in one.references]
+    prediction = reader.read(one.prediction)
+    return [text_counts(prediction, reader.read(text), options) for text in one.references]
 
 
 def _average(

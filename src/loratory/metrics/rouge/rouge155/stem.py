@@ -62,7 +62,7 @@ def irregular_forms() -> dict[str, str]:
 def porter(word: str) -> str:
     """Return what the rules make of a word of four characters or more, in lower case."""
     word = _past_and_gerund(_plural(word))
-    if word.endswith("y") and "v" in shape_of(word[:-1]):
+    if word.endswith("y") and b"v" in shape_of(word[:-1]):
         word = word[:-1] + "i"
     for rules in (_STEP_2, _STEP_3):
         word = _replace(word, rules, above=0)
@@ -73,7 +73,7 @@ def porter(word: str) -> str:
 
 def _short(word: str) -> bool:
     """Tell whether a stem ends like `hop`: consonant, vowel, consonant other than w, x, y."""
-    return shape_of(word).endswith("cvc") and word[-1] not in "wxy"
+    return shape_of(word).endswith(b"cvc") and word[-1] not in "wxy"
 
 
 def _replace(word: str, rules: _Rules, above: int) -> str:
@@ -84,7 +84,7 @@ def _replace(word: str, rules: _Rules, above: int) -> str:
             rest = word[:start]
             if ending == "ion" and rest[-1:] not in ("s", "t"):
                 return word
-            return rest + rules[ending] if measure_of(rest) > above else word
+            return rest + rules[ending] if measure_of(shape_of(rest)) > above else word
     return word
 
 
@@ -100,10 +100,10 @@ def _plural(word: str) -> str:
 def _past_and_gerund(word: str) -> str:
     """Step 1b: eed, ed, ing, and what is put right after taking -ed or -ing off."""
     if word.endswith("eed"):
-        return word[:-1] if measure_of(word[:-3]) > 0 else word
+        return word[:-1] if measure_of(shape_of(word[:-3])) > 0 else word
     for ending in ("ed", "ing"):
         rest = word.removesuffix(ending)
-        if rest != word and "v" in shape_of(rest):
+        if rest != word and b"v" in shape_of(rest):
             break
     else:
         return word
@@ -111,13 +111,13 @@ def _past_and_gerund(word: str) -> str:
         return rest + "e"
     if rest[-1] == rest[-2:-1] and rest[-1] not in "aeiouylsz":
         return rest[:-1]
-    return rest + "e" if measure_of(rest) == 1 and _short(rest) else rest
+    return rest + "e" if measure_of(shape_of(rest)) == 1 and _short(rest) else rest
 
 
 def _final_letters(word: str) -> str:
     """Step 5: a final e, then one of two final l."""
     if word.endswith("e"):
-        measure = measure_of(word[:-1])
+        measure = measure_of(shape_of(word[:-1]))
         if measure > 1 or (measure == 1 and not _short(word[:-1])):
             word = word[:-1]
-    return word[:-1] if word.endswith("ll") and measure_of(word) > 1 else word
+    return word[:-1] if word.endswith("ll") and measure_of(shape_of(word)) > 1 else word

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from loratory.errors import DataError
-from loratory.metrics.rouge.rouge155.options import Rouge155Options
+from loratory.metrics.rouge.rouge155.options import EvaluationOptions
 from loratory.metrics.rouge.rouge155.stem import stem
 
 __all__ = ["Reader", "Text", "basic_elements", "stop_words"]
@@ -36,7 +36,7 @@ class Text(NamedTuple):
 class Reader:
     """Reads texts under one set of options, and numbers words as they come."""
 
-    def __init__(self, options: Rouge155Options) -> None:
+    def __init__(self, options: EvaluationOptions) -> None:
         self._options = options
         self._stop = stop_words() if options.remove_stop_words else frozenset()
         self._ids: dict[str, int] = {}
@@ -73,7 +73,7 @@ def stop_words() -> frozenset[str]:
     return frozenset(file.read_text(encoding="ascii").split())
 
 
-def basic_elements(text: str, options: Rouge155Options) -> list[tuple[str, str, str]]:
+def basic_elements(text: str, options: EvaluationOptions) -> list[tuple[str, str, str]]:
     """Return head, modifier and relation of each line `head|modifier|relation`.
 
     Letters a to z lose their case. Stemming takes each word of a head or modifier; stop words
@@ -134,5 +134,5 @@ def _each_alone(lines: Sequence[bytes], limit: int) -> Iterator[bytes]:
             return
 
 
-def _stem_words(part: str, options: Rouge155Options) -> str:
+def _stem_words(part: str, options: EvaluationOptions) -> str:
     return " ".join(stem(word, options.irregular_forms) for word in part.split(" "))
