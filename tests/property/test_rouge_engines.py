@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loratory.metrics.rouge import rouge
+from loratory.metrics.rouge import lcs, rouge
+from loratory.metrics.rouge.batch import count as batch_count
 from loratory.metrics.rouge.batch import engine, lanes
 from loratory.metrics.rouge.batch.column import Reader
 from loratory.metrics.rouge.batch.count import counts
@@ -58,7 +59,7 @@ def test_pairs_agree(chosen: str) -> None:
     agree()
 
 
-def test_lanes_in_many_rounds_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_made_in_parts_agree(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     words = np.array(["a", "b", "c", "d", "e", "f", "g", "\n"])
     pairs = [
@@ -69,6 +70,10 @@ def test_lanes_in_many_rounds_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = rouge(*columns, ["rougeLsum"])["rougeLsum"].f
     monkeypatch.setattr(lanes, "_LANES", 64)
     monkeypatch.setattr(lanes, "_CELLS", 1)
+    monkeypatch.setattr(lanes, "_MOST", 4)
+    monkeypatch.setattr(lanes, "_BLOCK", 20)  # most lines are too wide for a block then
+    monkeypatch.setattr(lcs, "_TABLE", 50)
+    monkeypatch.setattr(batch_count, "_HUGE", 60)
     assert (rouge(*columns, ["rougeLsum"])["rougeLsum"].f == expected).all()
 
 

@@ -134,3 +134,28 @@ def test_subsequences() -> None:
 )
 def test_stems(word: str, expected: str) -> None:
     assert stem(word) == expected
+
+
+def test_scores_of_columns_are_those_of_the_metric() -> None:
+    import loratory.metrics.rouge as module
+    from loratory.evaluation import score
+    from loratory.metrics.rouge import Rouge
+    from loratory.records import Prediction
+
+    predictions = ["the cats sat", "a dog", "", "on the mat"]
+    references = [["a cat sat", "cats"], ["the dog ran"], ["x"], ["on a mat\nsat"]]
+    rows = [
+        Prediction(str(i), text, tuple(group))
+        for i, (text, group) in enumerate(zip(predictions, references, strict=True))
+    ]
+    found = module(predictions, references, ["rouge1", "rougeW-1.2"], False, beta=2.0)  # type: ignore[operator]
+    assert found.n == 4
+    for part in ("f", "recall"):
+        metric = Rouge(types=("rouge1", "rougeW-1.2"), stem=False, beta=2.0, part=part)
+        assert found.scores(part, resamples=50, seed=3) == score(
+            rows, [metric], resamples=50, seed=3
+        )
+    with pytest.raises(ConfigError, match="part: unknown 'g'"):
+        found.scores("g")
+    with pytest.raises(DataError):
+        rouge([], []).scores()

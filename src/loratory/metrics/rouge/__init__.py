@@ -1,17 +1,19 @@
 """ROUGE: recall-oriented overlap of a summary with its references (Lin 2004).
 
-`rouge` scores columns of texts, `Rouge` is the metric of a recipe, `explain` shows what matched
-in one pair. `RougeScorer`, `BootstrapAggregator` and `compute` stand in for those of the
-packages rouge_score and evaluate. What the original script ROUGE-1.5.5 prints is in
-`loratory.metrics.rouge.rouge155`, and ROUGE 2.0 in `loratory.metrics.rouge.rouge2`.
+`rouge` scores columns of texts, and so does calling this module. `Rouge` is the metric of a
+recipe, `explain` shows what matched in one pair. `RougeScorer`, `BootstrapAggregator` and `compute`
+stand in for those of the packages rouge_score and evaluate. What the original script ROUGE-1.5.5
+prints is in `loratory.metrics.rouge.rouge155`, and ROUGE 2.0 in `loratory.metrics.rouge.rouge2`.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from loratory.metrics.rouge.score import Overlap, rouge
+from loratory.metrics.rouge.score import Overlap, Overlaps, rouge
 
 if TYPE_CHECKING:
     from loratory.metrics.rouge.aggregate import AggregateScore, BootstrapAggregator, compute
@@ -31,6 +33,7 @@ __all__ = [
     "BootstrapAggregator",
     "Explanation",
     "Overlap",
+    "Overlaps",
     "Rouge",
     "Rouge2",
     "Rouge155",
@@ -72,3 +75,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Module(ModuleType):
+    """A module that does what its main function does: `loratory.metrics.rouge(…)`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Overlaps:
+        return rouge(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Module

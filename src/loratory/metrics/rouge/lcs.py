@@ -9,12 +9,15 @@ equally long subsequences.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from rapidfuzz.distance import LCSseq
 
 __all__ = ["lcs_length", "lcs_mask", "summary_lcs"]
+
+_TABLE = 1 << 28  # bits of a table that is kept whole: 32 MiB
 
 
 def lcs_length(left: Sequence[int], right: Sequence[int]) -> int:
@@ -36,27 +39,39 @@ def lcs_mask(places: dict[int, int], size: int, candidate: Sequence[int]) -> int
         candidate: word numbers of the other text.
     """
     full = (1 << size) - 1
-    level = full  # zero bits: the table's value grows at this reference word
+    words = [places.get(word, 0) for word in candidate]
+    # A large table is kept in part only: its columns are made once more for the way back.
+    step = len(words) if len(words) * size <= _TABLE else math.isqrt(len(words))
+    starts = range(0, max(len(words), 1), max(step, 1))
+    levels = [full]  # zero bits: the table's value grows at this reference word
+    for start in starts[:-1]:
+        levels.append(_columns(levels[-1], full, words[start : start + step])[-1])
+    taken, below = 0, full
+    for start, level in zip(reversed(starts), reversed(levels), strict=True):
+        part = words[start : start + step]
+        for equal, grown in zip(reversed(part), reversed(_columns(level, full, part)), strict=True):
+            # Dropping reference words stops at the highest one that is equal or needed.
+            stop = (equal | (full ^ grown)) & below
+            if not stop:
+                return taken
+            bit = 1 << (stop.bit_length() - 1)
+            if equal & bit:
+                taken |= bit
+                below = bit - 1
+            else:
+                below = (bit << 1) - 1
+    return taken
+
+
+def _columns(level: int, full: int, words: Sequence[int]) -> list[int]:
+    """Return the columns of the table behind each word, given the one before and their bits."""
     columns = []
-    for word in candidate:
-        equal = places.get(word, 0)
+    for equal in words:
         if equal:
             both = level & equal
             level = ((level + both) | (level - both)) & full
-        columns.append((equal, full ^ level))
-    taken, below = 0, full
-    for equal, grows in reversed(columns):
-        # Dropping reference words stops at the highest one that is equal or needed.
-        stop = (equal | grows) & below
-        if not stop:
-            break
-        bit = 1 << (stop.bit_length() - 1)
-        if equal & bit:
-            taken |= bit
-            below = bit - 1
-        else:
-            below = (bit << 1) - 1
-    return taken
+        columns.append(level)
+    return columns
 
 
 def summary_lcs(prediction: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -24,7 +24,11 @@ from loratory.metrics.rouge.batch.count import counts
 from loratory.metrics.rouge.kind import TYPES, Kind, kind_of, type_problems
 from loratory.metrics.rouge.tokenize import Split, Tokens, text_problems
 
-__all__ = ["Overlap", "f_measure", "rouge", "setting_problems"]
+if TYPE_CHECKING:
+    from loratory.metrics.rouge.metric import Part
+    from loratory.records import Score
+
+__all__ = ["Overlap", "Overlaps", "f_measure", "rouge", "setting_problems"]
 
 # Characters of the texts that are scored at once; their numbers are to fit a core's cache.
 _CHARACTERS = 800_000
@@ -51,6 +55,63 @@ class Overlap(NamedTuple):
     """Harmonic mean of the two, weighted by beta; 0 when both are 0."""
 
 
+class Overlaps(dict[str, Overlap]):
+    """An `Overlap` by ROUGE type, and how it was computed."""
+
+    def __init__(self, overlaps: Mapping[str, Overlap], n: int, settings: Mapping[str, Any]):
+        super().__init__(overlaps)
+        self.n = n
+        """The number of pairs."""
+        self.settings = dict(settings)
+        """What the numbers depend on, by the names of the metric's fields."""
+
+    def scores(
+        self,
+        part: Part = "f",
+        *,
+        resamples: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> list[Score]:
+        """Return the mean of each type with its interval, n and signature.
+
+        Args:
+            part: `f`, `precision` or `recall`.
+            resamples: bootstrap draws behind each interval.
+            confidence: of the intervals, above 0 and below 1.
+            seed: of the draws.
+
+        Raises:
+            ConfigError: one of them is out of range.
+            DataError: there are no pairs.
+        """
+        # Not needed to score a column, and slow to load.
+        from loratory.metrics.resample import bootstrap
+        from loratory.metrics.rouge.metric import Rouge
+        from loratory.records import Score
+
+        metric = Rouge(types=tuple(self), part=part, **self.settings)
+        if problems := metric.problems():
+            raise ConfigError(problems)
+        columns: list[Array] = [getattr(overlap, part) for overlap in self.values()]
+        rows = np.stack([np.ones(self.n), *columns], axis=1)
+        intervals = bootstrap(
+            rows, metric.reduce, resamples=resamples, confidence=confidence, seed=seed
+        )
+        return [
+            Score(
+                metric=name,
+                value=float(value),
+                low=intervals[name].low,
+                high=intervals[name].high,
+                n=self.n,
+                signature=metric.value_signature(name),
+                confidence=confidence,
+            )
+            for name, value in metric.reduce(rows.sum(axis=0)).items()
+        ]
+
+
 def rouge(
     predictions: Sequence[str],
     references: Sequence[str | Sequence[str]],
@@ -60,8 +121,10 @@ def rouge(
     tokens: Tokens = "rouge_score",
     split: Split = "newline",
     beta: float = 1.0,
-) -> dict[str, Overlap]:
+) -> Overlaps:
     """Return precision, recall and F of every pair, by ROUGE type.
+
+    `scores()` of the result gives the means, each with interval, n and signature.
 
     With `tokens="rouge_score"`, a text without a Latin letter or digit has no words, and scores
     0 even against itself; the other profiles know every script.
@@ -98,10 +161,12 @@ def rouge(
         found.append(
             _overlaps(kinds, reader, predictions[start:stop], group, sizes[start:stop], beta)
         )
-    return {
+    overlaps = {
         name: Overlap(*(np.concatenate(part) for part in zip(*column, strict=True)))
         for name, column in zip(types, zip(*found, strict=True), strict=True)
     }
+    settings = {"stem": stem, "tokens": tokens, "split": split, "beta": beta}
+    return Overlaps(overlaps, len(predictions), settings)
 
 
 def setting_problems(types: Sequence[str], tokens: str, split: str, beta: float) -> list[str]:

@@ -117,6 +117,7 @@ def pair_hits(
     orders: int,
     lcs: bool,
     summary: bool,
+    huge: int,
 ) -> Array:
     """Return shared n-grams for each n up to `orders`, LCS and summary-level LCS.
 
@@ -127,9 +128,10 @@ def pair_hits(
         orders: the longest n-grams to count, at least 1.
         lcs: whether to measure the longest common subsequence.
         summary: whether to unite those of lines.
+        huge: integers that a table for one pair may have.
 
     Returns:
-        Shape (orders + 2, n).
+        Shape (orders + 2, n); -1 for what would need a larger table.
     """
     n = len(texts[0]) - 1
     found = np.zeros((orders + 2, n))
@@ -248,12 +250,13 @@ def pair_hits(
         if not lcs and not summary:
             continue
         width = r // _BLOCK + 1
-        if len(masks) < (ranks + 1) * width:
+        large = (ranks + 1) * width > huge
+        if not large and len(masks) < (ranks + 1) * width:
             masks = np.empty((ranks + 1) * width, dtype=np.uint64)
         single = summary and _one_line(predicted, lines[0], texts[0][i], texts[0][i + 1], p0)
         single = single and _one_line(expected, lines[1], texts[1][i], texts[1][i + 1], r0)
         if lcs or single:
-            length = _lcs(expected[:r], predicted[:p], ranks, masks)
+            length = -1 if large else _lcs(expected[:r], predicted[:p], ranks, masks)
             found[orders, i] = length
         if single:
             found[orders + 1, i] = length
@@ -261,10 +264,16 @@ def pair_hits(
             expected_lines = lines[1][texts[1][i] : texts[1][i + 1] + 1]
             predicted_lines = lines[0][texts[0][i] : texts[0][i + 1] + 1]
             blocks = _place(expected, expected_lines, places)
+            line = 0
+            for j in range(len(predicted_lines) - 1):
+                line = max(line, predicted_lines[j + 1] - predicted_lines[j])
+            if large or (ranks + 1 + line) * max(blocks, width) > huge:
+                found[orders + 1, i] = -1
+                continue
             if len(masks) < (ranks + 1) * blocks:
                 masks = np.empty((ranks + 1) * blocks, dtype=np.uint64)
-            if len(stops) < p * blocks:
-                stops = np.empty(p * blocks, dtype=np.uint64)
+            if len(stops) < line * blocks:
+                stops = np.empty(line * blocks, dtype=np.uint64)
             _fill(expected, expected_lines, places, ranks, blocks, masks, rows)
             for line in range(len(predicted_lines) - 1):
                 first, last = predicted_lines[line] - p0, predicted_lines[line + 1] - p0

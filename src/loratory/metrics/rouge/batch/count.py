@@ -18,6 +18,9 @@ from loratory.metrics.rouge.tokenize import Text
 
 __all__ = ["counts"]
 
+# Integers of a table for one pair, in compiled loops: 64 MiB. Beyond, lanes share the memory out.
+_HUGE = 1 << 23
+
 
 def counts(kinds: Sequence[Kind], predictions: Column, references: Column) -> list[Array]:
     """Return hits, units of the prediction and units of the reference by kind, shape (3, n).
@@ -67,7 +70,14 @@ def _common(
     if kernel := engine.kernel():
         sides = zip(predictions, references, strict=True)
         flags = "L" in families, "Lsum" in families
-        found: Array = kernel.pair_hits(*sides, orders, *flags)
+        found: Array = kernel.pair_hits(*sides, orders, *flags, _HUGE)
+        large = np.flatnonzero((found < 0).any(axis=0))
+        if len(large):
+            pairs = Pairs(predictions.take(large), references.take(large))
+            if (found[orders] < 0).any():
+                found[orders, large] = pairs.lcs_lengths
+            if (found[orders + 1] < 0).any():
+                found[orders + 1, large] = summary_hits(pairs)
         return list(found[:orders]), found[orders], found[orders + 1]
     pairs = Pairs(predictions, references)
     nothing = np.zeros(0)

@@ -12,6 +12,7 @@ block) by one predicted word. Packing patterns so is as old as bit-parallel sear
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ _BLOCK = 64
 _ONE = np.uint64(1)
 # Lanes that move together, and their words: both are to fit the cache.
 _LANES, _CELLS = 1 << 14, 1 << 20
+_MOST = 1 << 21  # lanes, and words in blocks, that are held at once
 
 
 class _Lines(NamedTuple):
@@ -94,15 +96,27 @@ def _union_hits(pairs: Pairs, chosen: NDArray[np.bool_]) -> Array:
     predicted = _lines_of(pairs, 0, chosen, barriers=True)
     wide = expected.sizes >= _BLOCK
     covered = [
-        _covered(pairs, _subset(expected, ~wide), predicted),
-        *(
-            _covered_wide(pairs, expected, line, predicted)
-            for line in np.flatnonzero(wide).tolist()
-        ),
+        _covered(pairs, _select(expected, lines), predicted)
+        for lines in _parts(pairs, expected, np.flatnonzero(~wide), predicted)
     ]
+    covered += [
+        _covered_wide(pairs, expected, line, predicted) for line in np.flatnonzero(wide).tolist()
+    ]
+    # A pair that is chosen has lines with shared words on both sides: there is some array.
     ranks = pairs.ranks[1][np.concatenate(covered)]
     counts = np.bincount(ranks, minlength=len(pairs.rank_pairs) + 1)[1:]
     return pairs.per_pair(np.minimum(counts, pairs.counts[0]))
+
+
+def _parts(pairs: Pairs, expected: _Lines, lines: Indices, predicted: _Lines) -> Iterator[Indices]:
+    """Yield so many reference lines at a time that lanes and table keep to a size."""
+    each = np.bincount(predicted.pairs, minlength=pairs.n) + np.diff(pairs.rank_offsets) + 1
+    cells = running(each[expected.pairs[lines]] * (expected.sizes[lines] + 1) // _BLOCK)
+    start = 0
+    while start < len(lines):
+        stop = max(int(np.searchsorted(cells, cells[start] + _MOST, side="right")) - 1, start + 1)
+        yield lines[start:stop]
+        start = stop
 
 
 def _covered_wide(pairs: Pairs, expected: _Lines, line: int, predicted: _Lines) -> Indices:
@@ -122,8 +136,6 @@ def _covered_wide(pairs: Pairs, expected: _Lines, line: int, predicted: _Lines) 
 
 def _covered(pairs: Pairs, expected: _Lines, predicted: _Lines) -> Indices:
     """Return the reference words, as places in their column, that the unions cover."""
-    if not len(expected.words):
-        return expected.words
     blocks = _pack(expected, pairs.n)
     width = np.diff(blocks.first)
     # The table: for each pair, shared word and block of its reference, the word's bits. Row 0 of
@@ -191,10 +203,9 @@ def _lines_of(pairs: Pairs, side: int, chosen: NDArray[np.bool_], barriers: bool
     return _Lines(words, counted[lines], counts[lines], of_line[lines])
 
 
-def _subset(lines: _Lines, chosen: NDArray[np.bool_]) -> _Lines:
-    sizes = lines.sizes[chosen]
-    words = lines.words[np.flatnonzero(np.repeat(chosen, lines.sizes))]
-    return _Lines(words, np.cumsum(sizes) - sizes, sizes, lines.pairs[chosen])
+def _select(lines: _Lines, index: Indices) -> _Lines:
+    words, offsets = ragged(np.append(lines.starts, len(lines.words)), index)
+    return _Lines(lines.words[words], offsets[:-1], lines.sizes[index], lines.pairs[index])
 
 
 def _pack(lines: _Lines, n: int) -> _Blocks:
@@ -253,22 +264,25 @@ def _walk(table: Bits, rows: Indices, blocks: _Blocks, lanes: _Lanes) -> Bits:
     # Step after step, each with the lanes that have a word left.
     active = np.searchsorted(-lanes.sizes, -np.arange(lanes.sizes[0]))
     bounds = running(active)
-    lane = np.arange(bounds[-1]) - np.repeat(bounds[:-1], active)
-    words = lanes.starts[lane] + np.repeat(np.arange(len(active)), active)
-    equal = table[rows[words] + lanes.within[lane]]
-    stops = np.empty_like(equal)
+    equal = np.empty(bounds[-1], dtype=np.uint64)
+    stops = np.empty_like(equal)  # where the walk back stops dropping reference words
     level = fields.copy()  # zero bits: the table's value grows at this reference word
-    steps = list(zip(bounds.tolist(), bounds[1:].tolist(), strict=False))
+    word = lanes.starts.copy()
+    steps = list(pairwise(bounds.tolist()))
     for start, stop in steps:
-        now = level[: stop - start]
-        both = now & equal[start:stop]
+        size = stop - start
+        cells = rows[word[:size]]
+        cells += lanes.within[:size]
+        found = np.take(table, cells, out=equal[start:stop], mode="clip")
+        word[:size] += 1
+        now = level[:size]
+        both = now & found
         carried = now + both
         now ^= both
         now |= carried
-        now &= fields[: stop - start]  # a carry out of a field ends in the zero above it
-        np.invert(now, out=stops[start:stop])
-    # From here on: where the walk back stops dropping reference words.
-    stops |= equal
+        now &= fields[:size]  # a carry out of a field ends in the zero above it
+        grown = np.invert(now, out=stops[start:stop])
+        grown |= found
     taken, below = np.zeros_like(fields), fields.copy()
     for start, stop in reversed(steps):
         size = stop - start
