@@ -81,7 +81,8 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     shared = {field.name for field in dataclasses.fields(Source)} & set(type(data).model_fields)
     given = {name: getattr(data, name) for name in shared}
     stratify = "label" if task.kind == "classification" else None
-    source = Source(stratify=stratify, seed=config.seed, **given)
+    given["seed"] = config.seed if data.seed is None else data.seed
+    source = Source(stratify=stratify, **given)
     rows = load_splits(source, task.required(), Path.cwd(), task.inputs)
     task = task.bind([row.values for row in rows.train])
     config = dataclasses.replace(config, task=task)
@@ -285,7 +286,8 @@ def _basis(run: Run, model: str, rows: Any) -> str:
         "labels": facts["labels"],
         "decoding": run.config.decode.model_dump(),
         "limit": run.config.data.max_target_tokens,
-        "seed": run.config.seed,  # a new classification head is drawn under it
+        # A new classification head is drawn under it.
+        "seed": run.config.seed if facts["model"]["family"] == "classifier" else None,
         "versions": versions(),
         "hardware": {**hardware(), "accelerator": _accelerator()},
     }

@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "run",
     "score",
+    "sweep",
     "train",
 ]
 KINDS = ["methods", "tasks", "metrics", "models", "data"]

@@ -9,6 +9,7 @@ import typer
 
 from loratory import __version__
 from loratory.cli.score import Json, compare, score
+from loratory.cli.sweep import sweep
 
 if TYPE_CHECKING:
     from loratory.config import RunConfig
@@ -104,6 +105,7 @@ def predict(run: RunFolder, as_json: Json = False) -> None:
 
 app.command()(score)
 app.command()(compare)
+app.command()(sweep)
 
 
 @app.command()

@@ -95,6 +95,8 @@ class DataConfig(Section):
     """At most so many validation rows."""
     test_rows: Positive | None = None
     """At most so many test rows."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    """Of the splits and samples; default: the recipe's seed. Set, other seeds keep the rows."""
     max_prompt_tokens: Positive = 512
     """Longer prompts lose the end of their source text, never the instruction around it."""
     max_target_tokens: Positive = 128
@@ -108,6 +110,10 @@ class TrainConfig(Section):
     """Passes over the training rows."""
     max_steps: Literal[-1] | Positive = -1
     """Optimiser steps, overriding the epochs; -1 leaves it to them."""
+    max_tokens: Positive | None = None
+    """Stop after reading so many tokens, padding left out. The schedule is not shortened."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after so many seconds of training. The schedule is not shortened."""
     learning_rate: Annotated[float, Field(gt=0, lt=10)] = 2e-4
     """Peak learning rate of AdamW."""
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
@@ -179,7 +185,7 @@ class RunConfig:
     name: str = "run"
     """Part of the run folder's name."""
     seed: int = 0
-    """Of the splits, the adapter's start, the batches, and the bootstrap."""
+    """Of the splits (unless data.seed is set), the adapter's start, batches and bootstrap."""
     train: TrainConfig = field(default_factory=TrainConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     metrics: tuple[Metric, ...] = ()
@@ -220,7 +226,7 @@ class Scalars(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
     """Part of the run folder's name: letters, digits, dot, dash and underscore."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the splits, the adapter's start, the batches, and the bootstrap."""
+    """Of the splits (unless data.seed is set), the adapter's start, batches and bootstrap."""
     output_dir: Text = "runs"
     """Folder in which the run folder is made, relative to the working directory."""
 

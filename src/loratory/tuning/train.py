@@ -23,6 +23,7 @@ from loratory.config import TrainConfig
 from loratory.errors import RunError
 from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
+from loratory.tuning.budget import Budget
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, collate
 from loratory.tuning.model import Resolved
@@ -74,7 +75,9 @@ class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
         control.should_log = control.should_log or control.should_save
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        if "train_runtime" in logs:  # Trainer's own summary; ours is in the manifest
+        # Trainer's own summary, and the speeds it puts beside every loss when it counts tokens.
+        logs = {key: value for key, value in logs.items() if not key.startswith("train_")}
+        if "loss" not in logs and "eval_loss" not in logs:
             return
         loss = logs.get("loss", logs.get("eval_loss", math.nan))
         if not math.isfinite(loss):
@@ -135,7 +138,7 @@ def train(
         train_dataset=Rows(rows),
         eval_dataset=Rows(validation),
         data_collator=collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None)),
-        callbacks=[_Log(folder / "train.jsonl", progress)],
+        callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config)],
     )
     trainer.remove_callback(PrinterCallback)
     patience = config.early_stopping_patience
@@ -162,13 +165,14 @@ def train(
         steps=state.global_step,
         best_step=state.best_global_step or state.global_step,
         best_eval_loss=float(state.best_metric),
-        stopped_early=state.global_step < state.max_steps,
+        stopped_early=state.global_step < state.max_steps and not Budget.used_up(state),
         examples_per_second=done / seconds,
     )
 
 
 def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArguments:
-    values = config.model_dump(exclude={"early_stopping_patience", "early_stopping_threshold"})
+    ours = {"early_stopping_patience", "early_stopping_threshold", "max_tokens", "max_seconds"}
+    values = config.model_dump(exclude=ours)
     if not values["report_to"]:
         values["report_to"] = "none"
     return TrainingArguments(
@@ -190,6 +194,7 @@ def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArg
         disable_tqdm=True,
         logging_nan_inf_filter=False,
         logging_first_step=True,
+        include_num_input_tokens_seen="no" if config.max_tokens is None else "non_padding",
         dataloader_pin_memory=torch.cuda.is_available(),
         **values,
     )
@@ -216,7 +221,7 @@ def _ended(checkpoint: Path, patience: int | None) -> TrainerState | None:
     """Return the state of a training that this checkpoint is the end of."""
     state = _state(checkpoint)
     assert state is not None
-    if state.global_step >= state.max_steps:
+    if state.global_step >= state.max_steps or Budget.used_up(state):
         return state
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
     waited = stopping.get("early_stopping_patience_counter", 0)
