@@ -43,6 +43,19 @@ def test_a_sweep_is_run_and_gone_on_with(cli, recipe) -> None:
     ]
 
 
+def test_rates_are_tried_by_the_first_seed(cli, recipe) -> None:
+    options = ("--methods", "lora", "--seeds", "2", "--steps", "2", "--json")
+    answer = cli("sweep", recipe(), *options, "--learning-rates", "1e-4,1e-2")
+    assert answer.code == 0, answer.err
+    opened = Sweep.open(Path(json.loads(answer.out)["sweep"]))
+    tried, other, last = opened.trials
+    assert tried.validation_loss != other.validation_loss
+    best = min((tried, other), key=lambda trial: trial.validation_loss)
+    assert last.learning_rate == best.learning_rate and last.seed == 1
+    answer = cli("sweep", recipe(), *options, "--learning-rates", "1e-4,x")
+    assert answer.code == 2 and "--learning-rates" in answer.out
+
+
 def test_a_trial_that_its_model_rules_out_is_told(cli, recipe) -> None:
     file = recipe(method={"name": "lora", "target_modules": ["nowhere"]})
     answer = cli("sweep", file, "--methods", "lora", "--seeds", "1", "--steps", "1")

@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Sweep:
 def test_a_folder_is_read_as_it_was_written(folder: Sweep) -> None:
     assert load(folder.recipe(folder.trials[0])).seed == 5
     done = dataclasses.replace(folder.trials[1], values={"rouge1": 0.5}, trainable=3)
-    folder.record(done)
+    folder.record(1, done)
     again = Sweep.open(folder.folder)
     assert again.trials == folder.trials and again.trials[1] == done
     assert again.facts == json.loads(json.dumps(folder.facts))
@@ -89,9 +89,10 @@ def test_a_damaged_folder_is_refused(folder: Sweep, text: str) -> None:
 
 
 def fill(folder: Sweep, values: dict[str, list[float]], metric: str = "rouge1") -> None:
-    for trial in list(folder.trials):
+    for place, trial in enumerate(folder.trials):
         value = values[trial.method][trial.seed - 5]
         folder.record(
+            place,
             dataclasses.replace(
                 trial,
                 values={metric: value},
@@ -100,7 +101,7 @@ def fill(folder: Sweep, values: dict[str, list[float]], metric: str = "rouge1") 
                 train_seconds=2.0,
                 peak_bytes=1 << 20,
                 adapter_bytes=2048,
-            )
+            ),
         )
 
 
@@ -133,10 +134,10 @@ def test_a_metric_may_be_better_when_lower(folder: Sweep) -> None:
 
 
 def test_what_was_refused_is_told(folder: Sweep) -> None:
-    for trial in list(folder.trials):
+    for place, trial in enumerate(folder.trials):
         values = {"rouge1": 0.5} if trial.method == "lora" else {}
         problem = "" if values else "method.other: not for this model."
-        folder.record(dataclasses.replace(trial, values=values, problem=problem))
+        folder.record(place, dataclasses.replace(trial, values=values, problem=problem))
     found = summary(folder)
     assert found.sentence == "Only lora has a result."
     assert "other has no result: method.other: not for this model." in found.markdown()
@@ -148,3 +149,30 @@ def test_nothing_but_refusals_says_why(tmp_path: Path) -> None:
     empty = Sweep(tmp_path, [Trial("a", 0, problem="method.a: wrong.")], {})
     with pytest.raises(DataError, match=r"no trial has a result: method.a: wrong"):
         summary(empty)
+
+
+def test_a_method_counts_with_the_rate_that_validated_best(tmp_path: Path) -> None:
+    recipe = from_mapping({**RECIPE, "output_dir": str(tmp_path)})
+    made = Sweep.create(plan(recipe, ["lora"], 2), recipe, {}, rates=[1e-3, 1e-2])
+    assert [(trial.seed, trial.learning_rate) for trial in made.trials] == [
+        (5, 1e-3),
+        (5, 1e-2),
+        (6, None),
+    ]
+    assert made.rate("lora") is None
+    made.facts |= {"headline": "rouge1", "lower_is_better": {"rouge1": False}}
+    # The rate that tests best is not the one that validates best.
+    for place, (loss, value) in enumerate([(2.0, 0.9), (1.5, 0.4)]):
+        trial = dataclasses.replace(
+            made.trials[place], validation_loss=loss, values={"rouge1": value}
+        )
+        made.record(place, trial)
+    assert made.rate("lora") == 1e-2
+    last = dataclasses.replace(
+        made.trials[2], learning_rate=1e-2, validation_loss=1.7, values={"rouge1": 0.6}
+    )
+    made.record(2, last)
+    found = summary(Sweep.open(made.folder))
+    (row,) = found.rows
+    assert row.quality.mean == 0.5 and row.quality.n == 2
+    assert "| lora (learning rate 0.01) | 50.0" in found.markdown()

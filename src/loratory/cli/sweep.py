@@ -29,6 +29,10 @@ def sweep(
         str, typer.Option(metavar="A,B,…", help="Methods, as `loratory list methods` has them.")
     ] = "",
     seeds: Annotated[int, typer.Option(metavar="N", help="Seeds a method; 3 show a spread.")] = 3,
+    learning_rates: Annotated[
+        str,
+        typer.Option(metavar="A,B,…", help="Tried by each method's first seed; the best is kept."),
+    ] = "",
     steps: Annotated[
         int | None, typer.Option(metavar="N", help="Budget: optimiser steps a trial.")
     ] = None,
@@ -53,7 +57,7 @@ def sweep(
     from loratory.sweep import sweep as run
 
     if source.is_dir():
-        set_here = {"methods", "seeds", "steps", "tokens", "seconds", "overrides"}
+        set_here = {"methods", "seeds", "learning_rates", "steps", "tokens", "seconds", "overrides"}
         refuse(context, set_here, "only with a recipe; a sweep has its own plan.")
         opened = Sweep.open(source)
     else:
@@ -61,13 +65,29 @@ def sweep(
         if not names:
             raise ConfigError("--methods: none; name at least one, as --methods lora,ia3.")
         recipe = load(source, overrides or ())
+        rates = _numbers(learning_rates)
         budget = Budget(steps, tokens, seconds)
-        opened = Sweep.create(
-            plan(recipe, names, seeds, budget), recipe, {"budget": vars(budget), "seeds": seeds}
-        )
+        trials = plan(recipe, names, seeds, budget)
+        facts = {"budget": vars(budget), "seeds": seeds}
+        opened = Sweep.create(trials, recipe, facts, rates)
     with progress() as shown:
         run(opened, shown)
     _show(opened, metric, as_json)
+
+
+def _numbers(text: str) -> list[float]:
+    from loratory.errors import ConfigError
+
+    try:
+        found = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        found = [0.0]
+    if any(not 0 < rate < 10 for rate in found) or len(set(found)) < len(found):
+        raise ConfigError(
+            f"--learning-rates: '{text}'; write different numbers above 0 and below 10, as "
+            "1e-4,1e-3."
+        )
+    return found
 
 
 def _show(opened: Sweep, metric: str, as_json: bool) -> None:

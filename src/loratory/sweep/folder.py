@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +48,16 @@ class Trial:
     peak_bytes: int = 0
     """Most memory the trial's process held."""
     steps: int = 0
+    validation_loss: float | None = None
+    """The lowest one of the training."""
+    learning_rate: float | None = None
+    """The one it was given, where a sweep tries several; else the recipe's."""
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        rate = "" if self.learning_rate is None else f"-{self.learning_rate:g}"
+        return f"{self.method}-{self.seed}{rate}"
 
     @property
     def done(self) -> bool:
@@ -69,8 +79,16 @@ class Sweep:
         trials: Mapping[tuple[str, int], RunConfig],
         recipe: RunConfig,
         facts: Mapping[str, Any],
+        rates: Sequence[float] = (),
     ) -> Sweep:
         """Make a folder with the recipe of every trial.
+
+        Args:
+            trials: what `plan` gives.
+            recipe: what is common to them.
+            facts: to keep beside.
+            rates: learning rates that each method tries under its first seed; the one with the
+                lowest validation loss serves its other seeds.
 
         Raises:
             RunError: it cannot be written.
@@ -81,8 +99,12 @@ class Sweep:
         folder = Path(recipe.output_dir).expanduser() / name
         made = cls(
             folder,
-            [Trial(method, seed) for method, seed in trials],
-            {**facts, "recipe": to_mapping(recipe)},
+            [
+                Trial(method, seed, learning_rate=rate)
+                for method, seed in trials
+                for rate in (rates if rates and seed == recipe.seed else (None,))
+            ],
+            {**facts, "recipe": to_mapping(recipe), "learning_rates": list(rates)},
         )
         for (method, seed), config in trials.items():
             write_text(made.recipe(Trial(method, seed)), to_yaml(config))
@@ -122,13 +144,26 @@ class Sweep:
 
     def log(self, trial: Trial) -> Path:
         """Return where a trial's messages go."""
-        return self.folder / "logs" / f"{trial.method}-{trial.seed}.log"
+        return self.folder / "logs" / f"{trial.name}.log"
 
-    def record(self, trial: Trial) -> None:
-        """Keep what a trial found."""
-        place = [(one.method, one.seed) for one in self.trials].index((trial.method, trial.seed))
+    def record(self, place: int, trial: Trial) -> None:
+        """Keep what the trial at a place of `trials` found."""
         self.trials[place] = trial
         self.write()
+
+    def rate(self, method: str) -> float | None:
+        """Return the learning rate with the lowest validation loss of those a method tried."""
+        tried = [
+            (trial.validation_loss, trial.learning_rate)
+            for trial in self.trials
+            if trial.method == method and trial.learning_rate and trial.validation_loss is not None
+        ]
+        return min(tried)[1] if tried else None
+
+    def counted(self) -> list[Trial]:
+        """Return the trials that speak for their methods: of several rates, the chosen one."""
+        rates = {trial.method: self.rate(trial.method) for trial in self.trials}
+        return [trial for trial in self.trials if trial.learning_rate == rates[trial.method]]
 
     def write(self) -> None:
         """Write sweep.json.

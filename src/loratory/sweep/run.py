@@ -35,21 +35,23 @@ def sweep(folder: Sweep, progress: Progress | None = None) -> None:
     """
     progress = progress or Silent()
     progress.begin("trials", len(folder.trials))
-    for trial in list(folder.trials):
+    for place, trial in enumerate(folder.trials):
+        found = trial
         if not trial.done:
-            folder.record(_run(folder, trial))
-        found = next(one for one in folder.trials if (one.method, one.seed) == _key(trial))
+            found = _run(folder, trial)
+            folder.record(place, found)
         if found.problem:
             progress.note(f"{found.method}, seed {found.seed}: {found.problem}")
-        progress.advance(1, f"{trial.method}, seed {trial.seed}")
-
-
-def _key(trial: Trial) -> tuple[str, int]:
-    return trial.method, trial.seed
+        progress.advance(1, found.name)
 
 
 def _run(folder: Sweep, trial: Trial) -> Trial:
-    log = folder.log(trial)
+    if folder.facts.get("learning_rates") and trial.learning_rate is None:
+        rate = folder.rate(trial.method)
+        if rate is None:
+            return dataclasses.replace(trial, problem="no learning rate gave it a first result.")
+        trial = dataclasses.replace(trial, learning_rate=rate)
+    log, rate = folder.log(trial), trial.learning_rate
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as said:
         done = subprocess.run(  # noqa: S603 - this very program, and a recipe of this sweep
@@ -58,6 +60,7 @@ def _run(folder: Sweep, trial: Trial) -> Trial:
                 str(folder.recipe(trial)),
                 "--json",
                 f"output_dir={folder.folder / 'runs'}",
+                *([] if rate is None else [f"train.learning_rate={rate}"]),
             ],
             stdout=subprocess.PIPE,
             stderr=said,
@@ -73,7 +76,7 @@ def _run(folder: Sweep, trial: Trial) -> Trial:
     if done.returncode:
         # A fault, not a finding: it is not kept, so that the trial is run again.
         raise RunError(
-            f"{trial.method}, seed {trial.seed}: ended with status {done.returncode}. {log} has "
+            f"{trial.name}: ended with status {done.returncode}. {log} has "
             "the reason; going on with the sweep runs it again."
         )
     return _result(folder, trial, answer)
@@ -106,4 +109,5 @@ def _result(folder: Sweep, trial: Trial, answer: dict[str, Any]) -> Trial:
         train_seconds=float(manifest["durations"]["train"]),
         peak_bytes=int(manifest["model"]["peak_memory_bytes"]),
         steps=int(manifest["training"]["steps"]),
+        validation_loss=float(manifest["training"]["best_eval_loss"]),
     )

@@ -28,6 +28,8 @@ class Row:
     """The most of any seed."""
     pareto: bool
     """No other method is as good in quality, parameters, time and memory, and better in one."""
+    learning_rate: float | None
+    """The one that was chosen; None where the recipe's served all."""
     leads: bool
     """Best by its mean, or not parted from the best by seed noise."""
 
@@ -55,8 +57,11 @@ class Summary:
         ]
         for row in self.rows:
             marks = [*(["leads"] if row.leads else []), *(["Pareto"] if row.pareto else [])]
+            method = row.method
+            if row.learning_rate is not None:
+                method += f" (learning rate {row.learning_rate:g})"
             lines.append(
-                f"| {row.method} | {quality(row.quality, self.metric)} | {row.trainable:,} "
+                f"| {method} | {quality(row.quality, self.metric)} | {row.trainable:,} "
                 f"| {wording.size(row.adapter_bytes)} | {row.train_seconds:.0f} s "
                 f"| {wording.size(row.peak_bytes)} | {', '.join(marks)} |"
             )
@@ -69,11 +74,9 @@ class Summary:
 def quality(found: Spread, metric: str) -> str:
     """Return `34.8 ± 0.6 (3)`: mean, standard deviation and number of seeds."""
     mean = wording.score(found.mean, metric)
-    return (
-        f"{mean} (1 seed)"
-        if found.sd is None
-        else (f"{mean} ± {wording.score(found.sd, metric)} ({found.n})")
-    )
+    if found.sd is None:
+        return f"{mean} (1 seed)"
+    return f"{mean} ± {wording.score(found.sd, metric)} ({found.n})"
 
 
 def summary(sweep: Sweep, metric: str = "") -> Summary:
@@ -90,7 +93,7 @@ def summary(sweep: Sweep, metric: str = "") -> Summary:
     metric = metric or str(sweep.facts.get("headline", ""))
     lower_is_better = sweep.directions.get(metric, False)
     done: dict[str, list[Trial]] = {}
-    for trial in sweep.trials:
+    for trial in sweep.counted():
         if metric in trial.values and metric in sweep.directions:
             done.setdefault(trial.method, []).append(trial)
     if not done:
@@ -120,6 +123,7 @@ def summary(sweep: Sweep, metric: str = "") -> Summary:
             train_seconds=costs[method][2],
             peak_bytes=int(costs[method][3]),
             pareto=method in front,
+            learning_rate=trials[0].learning_rate,
             leads=method in first,
         )
         for method, trials in done.items()
