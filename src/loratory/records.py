@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from loratory.errors import DataError
 
 __all__ = [
+    "PLAIN",
     "Comparison",
     "Example",
     "Message",
@@ -39,6 +40,11 @@ __all__ = [
 ]
 
 VERSION = 1
+
+PLAIN = frozenset(
+    {"bits_per_byte", "compression", "density", "loss", "nll", "perplexity", "words"}
+)
+"""Metrics shown in their own unit; all others lie in 0 to 1 and are shown times 100."""
 
 R = TypeVar("R")
 
@@ -111,14 +117,14 @@ class Score:
     confidence: float = 0.95
     lower_is_better: bool = False
     descriptive: bool = False
-    """Neither direction is better: a length or a count, in its own unit."""
+    """Neither direction is better: a length, a count, how much is copied."""
     reason: str | None = None
     """Why `value` is None, in words."""
 
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.metric} undefined ({self.reason}) n={self.n} {self.signature}"
-        unit = 1 if self.descriptive else 100
+        unit = 1 if self.metric in PLAIN else 100
         value, low, high = (unit * (x or 0.0) for x in (self.value, self.low, self.high))
         return f"{self.metric} {value:.2f} [{low:.1f}, {high:.1f}] n={self.n} {self.signature}"
 

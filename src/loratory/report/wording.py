@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from loratory.evaluation.agreement import HUMAN
-from loratory.records import Comparison, Place, Score
+from loratory.records import PLAIN, Comparison, Place, Score
 
 __all__ = [
     "Verdict",
@@ -38,9 +38,6 @@ __all__ = [
 Item = TypeVar("Item", Score, Comparison)
 
 Verdict = Literal["better", "worse", "no evidence", "no interval", "descriptive", "undefined"]
-
-PLAIN = frozenset({"bits_per_byte", "loss", "nll", "perplexity", "words"})
-"""Metrics shown in their own unit; all others lie in 0 to 1 and are shown times 100."""
 
 NAMES = {
     "bertscore_cut": "BERTScore: rows cut",
