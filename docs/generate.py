@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from loratory.cli.app import app
 from loratory.cli.options import ROUGE155, spelled
 from loratory.config.schema import COMPONENTS, SECTIONS, json_schema
+from loratory.methods.base import METHODS
+from loratory.methods.peft_types import REFUSED, TYPES
 from loratory.metrics.base import METRICS
 from loratory.metrics.rouge.rouge155 import Rouge155Options
 from loratory.registry import Registry, field_docs
@@ -27,7 +29,7 @@ from loratory.registry import Registry, field_docs
 __all__ = ["PAGES", "render"]
 
 FOLDER = Path(__file__).parent
-PAGES = ("cli.md", "recipe.md", "scoring.md")
+PAGES = ("cli.md", "methods.md", "recipe.md", "scoring.md")
 
 PART = re.compile(
     r"(?P<open><!-- generated: (?P<name>\w+) -->\n).*?(?P<close><!-- /generated -->)", re.DOTALL
@@ -170,12 +172,64 @@ def rouge155() -> str:
     return "\n".join(rows) + "\n"
 
 
+def methods() -> str:
+    """Return a table of the methods that have a file of their own."""
+    rows = [
+        "| method | what it does | source | families | merges | quantised bases | GPT-2's layers |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in METHODS.names():
+        cls = METHODS.get(name)
+        if not cls.__module__.startswith("loratory."):
+            continue  # of another installed package, or of a test
+        about = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        rows.append(_capable(name, about, cls))
+    return "\n".join(rows) + "\n"
+
+
+def peft_types() -> str:
+    """Return the same table of the types that are handed through to peft."""
+    rows = [
+        "| type | what it does | source | families | merges | quantised bases | GPT-2's layers |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows += [_capable(name, kind.about, kind) for name, kind in sorted(TYPES.items())]
+    return "\n".join(rows) + "\n"
+
+
+def refused() -> str:
+    """Return a list of the types that a recipe cannot use."""
+    return "".join(f"- `{name}`: {reason}.\n" for name, reason in sorted(REFUSED.items()))
+
+
+def _capable(name: str, about: str, method: Any) -> str:
+    order = ("causal", "seq2seq", "classifier")
+    families = [family for family in order if family in method.families]
+    cells = [
+        f"`{name}`",
+        about,
+        method.paper,
+        "all" if len(families) == len(order) else ", ".join(families),
+        _yes(method.merges),
+        ", ".join(sorted(method.quantised, reverse=True)) or "none",
+        _yes(getattr(method, "conv1d", True)),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "top": top,
     "sections": sections,
     "components": components,
     "commands": commands,
     "rouge155": rouge155,
+    "methods": methods,
+    "peft_types": peft_types,
+    "refused": refused,
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 
 import tiny
 from loratory.runs.cache import cache_dir
+from loratory.tuning.process import run_module
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,22 @@ def alone(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
     """Keep base predictions out of the user's cache, and the network out of the tests."""
     monkeypatch.setenv("LORATORY_CACHE", str(own_cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def prove_here(monkeypatch: pytest.MonkeyPatch):
+    """Prove saved adapters in this process: a fresh one takes seconds to load torch."""
+
+    def run_here(module: str, *arguments: str) -> None:
+        importlib.import_module(module).main(*arguments)
+
+    monkeypatch.setattr("loratory.tuning.process.run_module", run_here)
+
+
+@pytest.fixture
+def fresh_process(prove_here: None, monkeypatch: pytest.MonkeyPatch):
+    """Prove saved adapters as a user's run does, in a process of its own."""
+    monkeypatch.setattr("loratory.tuning.process.run_module", run_module)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ class Run:
             if "dropout" in key or key.endswith("_pdrop"):
                 setattr(self.spec.config, key, 0.0)
         loaded = load(self.spec, ("negative", "positive"), 0)
-        self.model = (method or Lora(r=2)).attach(loaded.model, self.spec.family, 7, loaded.heads)
+        self.method = method or Lora(r=2)
+        self.model = self.method.attach(loaded.model, self.spec.family, 7, loaded.heads)
         task = tiny.two_classes() if classify else None
         rows = tiny.encoder(self.spec, task).all(tiny.examples(24, labels=bool(classify)))
         self.rows, self.validation = rows[:18], rows[18:]
@@ -54,6 +55,7 @@ class Run:
             seed=seed,
             folder=self.folder,
             progress=progress or Silent(),
+            hooks=self.method.training(self.model),
         )
 
     def log(self) -> list[dict]:

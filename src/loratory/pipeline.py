@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from loratory import __version__, evaluation
 from loratory.config import RunConfig, from_mapping, load, to_mapping
-from loratory.errors import MissingDependencyError
+from loratory.errors import ConfigError, MissingDependencyError, RunError
 from loratory.progress import Progress, Silent
 from loratory.records import Example
 from loratory.runs import Run, cache
@@ -28,8 +28,19 @@ from loratory.tasks.source import Source, fingerprint, load_splits
 
 if TYPE_CHECKING:
     from loratory.tuning.preflight import Preflight
+    from loratory.tuning.trial import Trial
 
-__all__ = ["check", "compare", "predict", "prepare", "run", "score", "train", "write_report"]
+__all__ = [
+    "check",
+    "compare",
+    "plan",
+    "predict",
+    "prepare",
+    "run",
+    "score",
+    "train",
+    "write_report",
+]
 
 SILENT = Silent()
 Recipe = RunConfig | Mapping[str, Any] | Path | str
@@ -110,6 +121,34 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     return Checked(config, splits, facts, found)
 
 
+def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[Checked, Trial]:
+    """Check a recipe and take a few real optimiser steps, to tell time and memory; write nothing.
+
+    Args:
+        recipe: as for `run`.
+        steps: optimiser steps to take; the first is not counted in the time.
+        progress: hears of every step.
+
+    Raises:
+        LoratoryError: as for `run`; also for fewer than 2 steps.
+    """
+    if steps < 2:
+        raise ConfigError(f"steps: got {steps}; at least 2 are needed, the first prepares.")
+    checked = check(recipe, progress)
+    config = checked.config
+    with _training_packages():
+        from loratory.tuning import model as models
+        from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.trial import try_out
+
+        progress.stage("plan")
+        spec, rows = checked.preflight.spec, checked.preflight.rows
+        loaded = models.load(spec, config.task.choices(), config.seed)
+        model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
+        encoder, test = encoder_for(spec, config), checked.splits["test"]
+        return checked, try_out(loaded, model, encoder, rows, test, config, steps, progress)
+
+
 def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
     """Check a recipe and lay its examples down in a new run folder.
 
@@ -138,7 +177,7 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
 def train(run: Run, progress: Progress = SILENT) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint if it has one."""
     with stage(run, "train", progress), _training_packages():
-        from loratory.tuning import model as models
+        from loratory.tuning import proof as proofs
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
         from loratory.tuning.preflight import encoder_for
@@ -147,27 +186,43 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         rows = {split: run.examples(split) for split in ("train", "validation")}
         loaded = _load(run, progress)
         encoder = encoder_for(loaded.spec, config)
+        frozen = proofs.Frozen(loaded.model, loaded.spec)
         model = config.method.attach(loaded.model, loaded.spec.family, config.seed, loaded.heads)
+        frozen.note()
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = run.manifest()["model"]["parameters"]
         run.record(
             model={
-                "fingerprint": models.fingerprint(loaded.spec),
+                "fingerprint": frozen.files,
                 "trainable": trainable,
                 "trainable_percent": 100 * trainable / total,
             }
         )
+        validation = encoder.all(rows["validation"])
         trained = training.train(
             loaded.spec,
             model,
             encoder.all(rows["train"]),
-            encoder.all(rows["validation"]),
+            validation,
             config.train,
             seed=config.seed,
             folder=run.folder,
             progress=progress,
+            hooks=config.method.training(model),
         )
-        run.record(training=dataclasses.asdict(trained), model={"peak_memory_bytes": peak_bytes()})
+        run.record(training=dataclasses.asdict(trained), model=_memory(run, peak_bytes()))
+        progress.note("Proving that the saved adapter is the trained one, in a fresh process")
+        seen = proofs.observe(loaded.spec, model, loaded.heads, validation, frozen)
+        del model, loaded, frozen  # the fresh process needs the memory
+        found = proofs.prove(
+            seen,
+            run.need("adapter", "train"),
+            config.model,
+            config.task.choices(),
+            merges=getattr(config.method, "merges", True),
+        )
+        run.record(proof=found.facts())
+        found.check(run.folder)
 
 
 def predict(run: Run, progress: Progress = SILENT) -> None:
@@ -180,6 +235,11 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
 
         config, test = run.config, run.examples("test")
         adapter = run.need("adapter", "train")
+        if not run.manifest().get("proof", {}).get("passed", True):
+            raise RunError(
+                f"{run.folder}: its adapter failed the proof that it is what was trained; "
+                f"manifest.json says how. Train again: loratory train {run.folder}"
+            )
         loaded = _load(run, progress)
         encoder = encoder_for(loaded.spec, config)
 
@@ -280,6 +340,7 @@ def _basis(run: Run, model: str, rows: Any) -> str:
     parts = {
         "model": model,
         "dtype": facts["model"]["dtype"],
+        "quantization": run.config.model.quantization,
         "family": facts["model"]["family"],
         "rows": [dataclasses.asdict(row) for row in rows],
         "examples": [dataclasses.asdict(example) for example in run.examples("test")],
@@ -292,6 +353,13 @@ def _basis(run: Run, model: str, rows: Any) -> str:
         "hardware": {**hardware(), "accelerator": _accelerator()},
     }
     return cache.key(parts)
+
+
+def _memory(run: Run, peak: int) -> dict[str, Any]:
+    """Return the peak that was measured, and its share of it that was expected."""
+    expected = run.manifest()["model"].get("expected_memory_bytes")
+    ratio = None if expected is None else expected / peak
+    return {"peak_memory_bytes": peak, "memory_expected_to_peak": ratio}
 
 
 def _accelerator() -> str | None:

@@ -41,9 +41,7 @@ __all__ = [
 
 VERSION = 1
 
-PLAIN = frozenset(
-    {"bits_per_byte", "compression", "density", "loss", "nll", "perplexity", "words"}
-)
+PLAIN = frozenset({"bits_per_byte", "compression", "density", "loss", "nll", "perplexity", "words"})
 """Metrics shown in their own unit; all others lie in 0 to 1 and are shown times 100."""
 
 R = TypeVar("R")

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import pkgutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -39,6 +39,9 @@ class Registry(Generic[T]):
         self.kind = kind
         self.package = package
         self._classes: dict[str, type[T]] = {}
+        self._made: dict[str, type[T]] = {}
+        self._further: Callable[[], Iterable[str]] = tuple
+        self._make: Callable[[str, str], type[T] | None] | None = None
         self._scanned = False
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -57,10 +60,27 @@ class Registry(Generic[T]):
 
         return decorate
 
+    def make_further(
+        self, names: Callable[[], Iterable[str]], make: Callable[[str, str], type[T] | None]
+    ) -> None:
+        """Let `get` know components that are made when they are asked for.
+
+        Args:
+            names: gives their names, without loading anything heavy.
+            make: a name, and the path a sentence about it begins with, to a frozen dataclass,
+                or None for a name that is unknown to it as well. It may raise a ConfigError.
+        """
+        self._further, self._make = names, make
+
     def names(self) -> list[str]:
-        """Return every registered name, sorted."""
+        """Return every registered name, sorted; without those of `further`."""
         self._scan()
         return sorted(self._classes)
+
+    def further(self) -> list[str]:
+        """Return the names of components that are made when they are asked for, sorted."""
+        self._scan()
+        return sorted(set(self._further()) - set(self._classes))
 
     def get(self, name: str, path: str | None = None) -> type[T]:
         """Return the class filed under `name`.
@@ -70,15 +90,23 @@ class Registry(Generic[T]):
                 name and all names.
         """
         self._scan()
-        if name not in self._classes:
-            where = path or f"{self.kind}.name"
-            raise ConfigError(f"{where}: unknown '{name}'. {suggest(name, self._classes)}")
-        return self._classes[name]
+        if name in self._classes:
+            return self._classes[name]
+        where = path or f"{self.kind}.name"
+        if name not in self._made:
+            made = self._make(name, where) if self._make is not None else None
+            if made is None:
+                known = [*self.names(), *self.further()]
+                raise ConfigError(f"{where}: unknown '{name}'. {suggest(name, known)}")
+            made.name = name  # type: ignore[attr-defined]
+            self._made[name] = made
+        return self._made[name]
 
     def holds(self, component: object) -> bool:
         """Return whether `component` is an instance of a registered class."""
         self._scan()
-        return self._classes.get(getattr(component, "name", "")) is type(component)
+        name = getattr(component, "name", "")
+        return (self._classes.get(name) or self._made.get(name)) is type(component)
 
     def _scan(self) -> None:
         if self._scanned:

@@ -18,12 +18,18 @@ from loratory.tasks.base import TASKS
 
 COMMANDS = [
     "check",
+    "combine",
     "compare",
     "demo",
+    "export",
     "init",
+    "interpolate",
     "list",
+    "merge",
+    "plan",
     "predict",
     "prepare",
+    "push",
     "report",
     "run",
     "score",

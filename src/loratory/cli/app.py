@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loratory import __version__
+from loratory.cli.export import combine, export, interpolate, merge, push
+from loratory.cli.plan import plan
 from loratory.cli.score import Json, compare, score
 from loratory.cli.sweep import sweep
 
@@ -78,6 +80,9 @@ def check(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = False
         typer.echo(f"{recipe}: ready to run.")
 
 
+app.command()(plan)
+
+
 @app.command()
 def prepare(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check a recipe and lay its examples down in a new run folder."""
@@ -113,6 +118,10 @@ def report(run: RunFolder, as_json: Json = False) -> None:
     """Write report.html and the model card of a run."""
     _stage("write_report", run)
     _done(run, as_json, f"{run}/report.html")
+
+
+for command in (merge, export, push, combine, interpolate):
+    app.command()(command)
 
 
 @app.command(name="list")

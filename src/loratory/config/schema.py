@@ -62,6 +62,8 @@ class ModelConfig(Section):
     """Decoder-only, encoder-decoder, or classification head; auto reads the model's config."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the frozen weights; auto is bfloat16 where the processor multiplies it."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """How the frozen weights are stored: in dtype, or by bitsandbytes in 8 or 4 bits."""
     revision: Text | None = None
     """Branch, tag or commit of a Hub model; pin a commit to make a run repeatable."""
     trust_remote_code: bool = False
@@ -215,9 +217,20 @@ class RunConfig:
         ]
         if problems:
             raise ConfigError(problems)
+        _check_quantization(self.model.quantization, self.method)
         if not self.metrics:
             chosen = tuple(METRICS.get(name)() for name in self.task.metrics)
             object.__setattr__(self, "metrics", chosen)
+
+
+def _check_quantization(asked: str, method: Method) -> None:
+    if asked == "none" or asked in method.quantised:
+        return
+    able = sorted(name for name in METHODS.names() if asked in METHODS.get(name).quantised)
+    raise ConfigError(
+        f"model.quantization: {method.name} cannot be trained on a {asked} base model. Take "
+        f"model.quantization: none, or one of the methods that can: {', '.join(able)}."
+    )
 
 
 class Scalars(Section):
@@ -268,7 +281,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _component_schema(registry: Registry[Any]) -> dict[str, Any]:
-    choices: list[dict[str, Any]] = [{"enum": registry.names()}]
+    choices: list[dict[str, Any]] = [{"enum": [*registry.names(), *registry.further()]}]
+    if registry.further():
+        further = {"name": {"enum": registry.further()}}  # their fields are made when asked for
+        choices.append({"type": "object", "properties": further, "required": ["name"]})
     for name in registry.names():
         cls = registry.get(name)
         schema = TypeAdapter(cls).json_schema()

@@ -6,26 +6,44 @@ at random and B zero, so that training starts at the base model exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from loratory.methods.base import Family, attach_peft, method
+from loratory.errors import ModelError
+from loratory.methods.base import (
+    EVERY_BASE,
+    EVERY_FAMILY,
+    Family,
+    PeftMethod,
+    Quantisation,
+    TrainingHooks,
+    method,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 __all__ = ["Lora"]
 
+SEEN = 64
+"""Batches that EVA looks at."""
+
 
 @method("lora")
 @dataclass(frozen=True)
-class Lora:
-    """Low-rank adaptation; DoRA and rsLoRA are options of it, as in peft."""
+class Lora(PeftMethod):
+    """Low-rank adaptation; DoRA, rsLoRA, LoRA+ and EVA are options of it."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2106.09685"
-    families: ClassVar[frozenset[Family]] = frozenset({"causal", "seq2seq", "classifier"})
+    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
+    merges: ClassVar[bool] = True
+    quantised: ClassVar[frozenset[Quantisation]] = EVERY_BASE
+    rank: ClassVar[str | None] = "r"
+    peft_config: ClassVar[str] = "LoraConfig"
 
     r: int = 8
     """Rank of the update: trainable parameters and capacity grow with it."""
@@ -41,6 +59,10 @@ class Lora:
     """Train magnitude and direction apart: DoRA (arXiv 2402.09353)."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which bias terms are trained as well."""
+    init_lora_weights: Literal[True, "gaussian", "orthogonal", "eva"] = True
+    """Start of A and B: true is the paper's; eva takes A from training rows (arXiv 2410.07170)."""
+    loraplus_lr_ratio: float = field(default=1.0, metadata={"peft": False})
+    """Learning rate of B over that of A: LoRA+ takes 16 or so (arXiv 2402.12354)."""
 
     def problems(self) -> list[str]:
         found = []
@@ -52,9 +74,59 @@ class Lora:
             found.append(f"lora_dropout: got {self.lora_dropout}; it must be in [0, 1).")
         if not self.target_modules:
             found.append("target_modules: empty; name layers, or say [all-linear].")
+        if not self.loraplus_lr_ratio > 0:
+            found.append(f"loraplus_lr_ratio: got {self.loraplus_lr_ratio}; it must be above 0.")
+        if self.init_lora_weights == "orthogonal" and self.r % 2:
+            found.append(f"r: got {self.r}; with init_lora_weights orthogonal it must be even.")
         return found
 
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        from peft import LoraConfig
+    def fill(self, model: Any) -> dict[str, Any]:  # noqa: ARG002
+        # EVA starts as the paper's; A is set when the training rows are at hand.
+        return {"init_lora_weights": True} if self.init_lora_weights == "eva" else {}
 
-        return attach_peft(LoraConfig, self, model, family, seed, heads)
+    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
+        if self.init_lora_weights == "eva" and family != "causal":
+            raise ModelError(
+                f"method.init_lora_weights: eva starts decoder-only models alone, this is a "
+                f"{family} one. Leave it at true."
+            )
+        return super().attach(model, family, seed, heads)
+
+    def training(self, model: Any) -> TrainingHooks:
+        faster = {} if self.loraplus_lr_ratio == 1 else {".lora_B.": self.loraplus_lr_ratio}
+        return TrainingHooks(
+            learning_rates=faster,
+            start=partial(_from_rows, model) if self.init_lora_weights == "eva" else None,
+        )
+
+
+def _from_rows(model: Any, batches: Iterable[dict[str, Any]]) -> None:
+    """Set A to the main directions of each layer's inputs: EVA (Paischer et al. 2024).
+
+    The ranks stay equal (its ρ is 1), so that the parameters counted before are those trained.
+    At most `SEEN` batches are looked at.
+    """
+    import torch
+    from peft import EvaConfig, initialize_lora_eva_weights
+
+    config = model.peft_config[model.active_adapter]
+    config.init_lora_weights, config.eva_config = "eva", EvaConfig(rho=1.0)
+
+    def forward(inner: Any, inputs: dict[str, Any]) -> Any:
+        with torch.no_grad():
+            return inner(input_ids=inputs["input_ids"], use_cache=False)
+
+    try:
+        initialize_lora_eva_weights(
+            model,
+            [
+                {key: batch[key] for key in ("input_ids", "labels")}
+                for batch in islice(batches, SEEN)
+            ],
+            forward_fn=forward,
+            adapter_name=model.active_adapter,
+            show_progress_bar=False,
+        )
+    finally:
+        # The start is over: as saved and loaded it is an adapter like any other.
+        config.init_lora_weights, config.eva_config = True, None

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from loratory.methods.base import METHODS
 from loratory.metrics.rouge.kind import kind_of
 from loratory.report import wording
 from loratory.report.data import ReportData, fact, load
@@ -213,6 +214,9 @@ def _loading(data: ReportData) -> list[str]:
             *imports,
         ]
         before = f"name = locate(ModelConfig(name={_literal(base)}), Silent())"
+    method = str(fact(data.config, "method", "name"))
+    if method in METHODS.names() and (module := METHODS.get(method).defined_in):
+        imports = [f"import {module}  # peft then knows the method", *imports]
     options = {}
     revision = fact(data.config, "model", "revision")
     if revision:

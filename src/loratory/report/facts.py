@@ -92,10 +92,16 @@ def _model(manifest: Mapping[str, Any]) -> dict[str, str]:
             "Parameters": _plain(model.get("parameters")),
             "Trainable": trainable,
             "Memory expected": None if expected is None else wording.size(expected),
-            "Memory at most used": None if peak is None else wording.size(peak),
+            "Memory at most used": None if peak is None else _peak(peak, expected),
             "Fingerprint": _plain(model.get("fingerprint")),
         }
     )
+
+
+def _peak(peak: Any, expected: Any) -> str:
+    """Return `3.4 GiB (97% of it expected)`."""
+    known = all(isinstance(value, int | float) and value > 0 for value in (peak, expected))
+    return wording.size(peak) + (f" ({100 * expected / peak:.0f}% of it expected)" if known else "")
 
 
 def _data(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The adapter on disk: written whole, read back onto its base model.
 
-The folder is peft's own format and needs nothing of Loratory. What its `adapter_config.json`
+The folder is peft's own format and needs nothing of Loratory, but for the methods that peft lacks:
+they are known to it once `loratory.tuning.adapters` is imported. What its `adapter_config.json`
 says of the base model is what `AutoPeftModel` loads: of a Hub model the name and the very
 commit that was trained on; of any other the absolute path of its folder on this machine,
 which for a .gguf file or embedded:NAME is the dequantised one in Loratory's cache. An adapter
@@ -17,6 +18,7 @@ from typing import Any
 
 from peft import PeftModel
 
+import loratory.tuning.adapters  # noqa: F401  makes the methods that peft lacks known to it
 from loratory.errors import ModelError
 from loratory.tuning.locate import commit
 from loratory.tuning.model import Loaded, Resolved

@@ -258,8 +258,10 @@ def collate(
     return {"causal": causal, "seq2seq": seq2seq, "classifier": classifier}[spec.family]
 
 
-def check_lengths(spec: Resolved, max_prompt: int, max_target: int) -> None:
+def check_lengths(spec: Resolved, max_prompt: int, max_target: int, vectors: int = 0) -> None:
     """Refuse limits that lie beyond the model's positions.
+
+    `vectors` is how many trained vectors the method puts before an input.
 
     Raises:
         ModelError: the sentence names the limits and the model's.
@@ -272,8 +274,10 @@ def check_lengths(spec: Resolved, max_prompt: int, max_target: int) -> None:
         "classifier": {prompt: max_prompt},
     }[spec.family]
     for what, need in needs.items():
+        need += vectors
         if spec.positions is not None and need > spec.positions:
+            own = f" ({vectors} of them the method's num_virtual_tokens)" if vectors else ""
             raise ModelError(
-                f"{what}: {need} tokens, but {spec.name} has positions for {spec.positions}. "
+                f"{what}: {need} tokens{own}, but {spec.name} has positions for {spec.positions}. "
                 f"Lower {what.partition(' ')[0]}."
             )

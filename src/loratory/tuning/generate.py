@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from transformers import GenerationConfig
 
+from loratory.methods.base import quiet
 from loratory.tuning.encode import Encoder, pad
 
-__all__ = ["Generated", "generate", "sorted_batches"]
+__all__ = ["Generated", "generate", "sorted_batches", "virtual_tokens"]
 
 
 class Generated(NamedTuple):
@@ -32,6 +34,23 @@ def sorted_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def virtual_tokens(model: Any) -> int:
+    """Return how many trained vectors the adapter puts before every input: mostly none."""
+    config = getattr(model, "active_peft_config", None)
+    if config is None or not config.is_prompt_learning:
+        return 0
+    return int(config.num_virtual_tokens)
+
+
+def _of_one_length(batches: list[list[int]], lengths: Sequence[int]) -> list[list[int]]:
+    """Split batches so that each holds rows of one length."""
+    return [
+        list(group)
+        for batch in batches
+        for _, group in itertools.groupby(batch, key=lambda i: lengths[i])
+    ]
 
 
 def generate(
@@ -67,13 +86,19 @@ def generate(
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     inner.generation_config = model.generation_config = config
     ends = frozenset(encoder.stop_ids)
-    for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
+    lengths = [len(prompt) for prompt in prompts]
+    batches = sorted_batches(lengths, batch_size)
+    if virtual_tokens(model) and spec.family == "causal":
+        # Padding would stand between the vectors and the prompt, and peft drops the positions
+        # that would tell.
+        batches = _of_one_length(batches, lengths)
+    for batch in batches:
         rows = [prompts[i] for i in batch]
         # A decoder continues its prompt, so all prompts must end in the last column.
         left = spec.family == "causal"
         inputs = pad(rows, tokenizer.pad_token_id, left=left).to(model.device)
         mask = pad([[1] * len(row) for row in rows], 0, left=left).to(model.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), quiet():
             out = model.generate(input_ids=inputs, attention_mask=mask, generation_config=config)
         skip = inputs.shape[1] if left else 1
         for i, ids in zip(batch, out[:, skip:].tolist(), strict=True):

@@ -1,7 +1,8 @@
 """How likely a model finds given answers: log p(answer | prompt), summed over its tokens.
 
 Classification by label words rests on this. The prompt is run once and its key-value cache
-shared by all answers, so K labels cost little more than one.
+shared by all answers, so K labels cost little more than one. A model with trained vectors before
+the prompt would put them there at every call; it is run on prompt and answer whole.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from loratory.tuning.encode import IGNORE, Encoder, pad
-from loratory.tuning.generate import sorted_batches
+from loratory.methods.base import quiet
+from loratory.tuning.encode import IGNORE, Encoded, Encoder, collate, pad
+from loratory.tuning.generate import sorted_batches, virtual_tokens
+from loratory.tuning.loss import head_on
 
 __all__ = ["Likelihoods", "loglikelihoods"]
 
@@ -45,6 +48,8 @@ def loglikelihoods(
         batch_size: prompts in one forward pass.
     """
     score = _seq2seq if encoder.spec.family == "seq2seq" else _causal
+    if virtual_tokens(model):
+        score = _whole
     for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
         with torch.inference_mode():
             columns = score(
@@ -102,6 +107,31 @@ def _seq2seq(
             decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
         ).logits
         columns.append(_log_probability(logits, targets))
+    return columns
+
+
+def _whole(
+    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
+) -> list[torch.Tensor]:
+    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    batcher = collate(encoder.spec, shift)
+    columns = []
+    for k in range(len(answers[0])):
+        pairs = zip(prompts, (row[k] for row in answers), strict=True)
+        batch = batcher([Encoded("", prompt, answer, None, 0, 0) for prompt, answer in pairs])
+        batch.pop("shift_labels", None)
+        targets = batch.pop("labels").to(model.device)
+        inputs = {key: value.to(model.device) for key, value in batch.items()}
+        keep = targets != IGNORE
+        with quiet():
+            if encoder.spec.family == "seq2seq":
+                logits = model(**inputs).logits[keep]  # (N, V)
+            else:
+                with head_on(model.get_output_embeddings(), keep):
+                    logits = model(**inputs, use_cache=False).logits[0]
+        lost = functional.cross_entropy(logits.float(), targets[keep], reduction="none")
+        total = torch.zeros(len(prompts), device=model.device)
+        columns.append(-total.index_add_(0, keep.nonzero()[:, 0], lost))
     return columns
 
 

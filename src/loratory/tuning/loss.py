@@ -53,7 +53,8 @@ def head_on(head: Any, keep: torch.Tensor) -> Iterator[None]:
     """
 
     def select(_: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        return (args[0][keep].unsqueeze(0),)
+        states = args[0][:, -keep.shape[1] :]  # behind the vectors that prompt tuning puts first
+        return (states[keep].unsqueeze(0),)
 
     handle = head.register_forward_pre_hook(select)
     try:

@@ -30,6 +30,7 @@ from loratory.progress import Progress
 from loratory.tasks.base import PromptStyle
 from loratory.tuning.device import device
 from loratory.tuning.locate import commit, locate
+from loratory.tuning.quantize import check_machine, kept_precise, quantization_config, settle
 
 __all__ = [
     "Loaded",
@@ -64,6 +65,8 @@ class Resolved:
     config: Any
     tokenizer: Any
     remote_code: bool
+    quantization: str = "none"
+    """How the frozen weights are stored: `none`, `8bit` or `4bit`."""
 
     @property
     def positions(self) -> int | None:
@@ -111,6 +114,7 @@ def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resol
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except Exception as error:
         raise _unusable(config, error) from None
+    check_machine(config, model_config)
     family = config.family if config.family != "auto" else _family(model_config)
     if not classify and family == "classifier":
         raise ModelError(
@@ -136,6 +140,7 @@ def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resol
         config=model_config,
         tokenizer=tokenizer,
         remote_code=config.trust_remote_code,
+        quantization=config.quantization,
     )
 
 
@@ -193,6 +198,11 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
     Raises:
         ModelError: the weights are missing, corrupt or do not fit the configuration.
     """
+    quantized = spec.quantization != "none"
+    precise: list[str] = []
+    if quantized and spec.family == "classifier":
+        bare = empty(spec, labels)
+        precise = kept_precise(bare, heads_of(bare))
     torch.manual_seed(seed)
     try:
         model, report = AUTO_CLASSES[spec.family].from_pretrained(
@@ -203,6 +213,7 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
             trust_remote_code=spec.remote_code,
             use_safetensors=True,
             output_loading_info=True,
+            quantization_config=quantization_config(spec.quantization, spec.dtype, precise),
         )
     except Exception as error:
         raise ModelError(
@@ -220,7 +231,11 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
         fresh = {key.rpartition(".")[0] for key in missing if key.startswith(_body(model))}
         heads = (*heads_of(model), *sorted(fresh))
         keep_precise(model, heads)
-    return Loaded(spec, model.to(device()).eval(), heads)
+    if quantized:
+        settle(model)  # it is on its device already
+    else:
+        model = model.to(device())
+    return Loaded(spec, model.eval(), heads)
 
 
 def heads_of(model: Any) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from loratory.config import RunConfig
 from loratory.errors import ConfigError, RunError
 from loratory.progress import Progress
 from loratory.records import Example
+from loratory.tuning.account import Account
 from loratory.tuning.audit import audit, count_cut, show
 from loratory.tuning.encode import Encoded, Encoder, check_lengths
-from loratory.tuning.memory import expected_bytes
+from loratory.tuning.memory import Memory, base_weights, expected_memory
 from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
@@ -37,6 +38,10 @@ class Preflight:
     rows: Mapping[str, Sequence[Encoded]]
     model: dict[str, Any]
     """Facts for the manifest: name, family, dtype, parameters, memory expected in bytes."""
+    account: Account
+    """Its parameters by module."""
+    memory: Memory | None
+    """What training is expected to hold; None for a model that cannot be run without numbers."""
     cut: dict[str, dict[str, int]]
     """For each split, what did not fit."""
     shown: tuple[str, ...]
@@ -68,13 +73,14 @@ def preflight(
             f"method.name: {config.method.name} cannot be attached to a {spec.family} model; "
             f"it takes {', '.join(sorted(config.method.families))}."
         )
-    check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens)
+    vectors = getattr(config.method, "num_virtual_tokens", None) or 0
+    check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens, vectors)
     check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
     rows = {name: encoder.all(examples) for name, examples in splits.items()}
     for note in audit(rows, encoder):
         progress.note(note)
-    facts = _model_facts(config, spec, rows["train"])
+    facts, counted, memory = _model_facts(config, spec, rows["train"])
     _room(config, facts["trainable"])
     progress.note(_describe(facts))
     labels = config.task.choices()
@@ -82,40 +88,41 @@ def preflight(
     for text in shown:
         progress.note(f"Supervised between ⟦ and ⟧:\n{text}")
     cut = {name: asdict(count_cut(items)) for name, items in rows.items()}
-    return Preflight(spec, rows, facts, cut, shown)
+    return Preflight(spec, rows, facts, counted, memory, cut, shown)
 
 
-def _model_facts(config: RunConfig, spec: Resolved, rows: Sequence[Encoded]) -> dict[str, Any]:
+def _model_facts(
+    config: RunConfig, spec: Resolved, rows: Sequence[Encoded]
+) -> tuple[dict[str, Any], Account, Memory | None]:
     model = empty(spec, config.task.choices())
-    total = sum(parameter.numel() for parameter in model.parameters())
     heads = heads_of(model) if spec.family == "classifier" else ()
+    base = base_weights(model, spec, heads)
     model = config.method.attach(model, spec.family, config.seed, heads)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    memory = expected_bytes(
-        model,
-        tokens=max(row.length for row in rows),
-        rows=config.train.per_device_train_batch_size,
-        supervised=max(len(row.answer) for row in rows),
-    )
-    return {
+    architecture = type(model.get_base_model()).__name__
+    counted, memory = expected_memory(model, spec, config.train, rows, base)
+    facts = {
         "name": spec.name,
         "family": spec.family,
-        "architecture": type(model.get_base_model()).__name__,
+        "architecture": architecture,
         "dtype": str(spec.dtype).removeprefix("torch."),
         "prompt_style": spec.style,
-        "parameters": total,
-        "trainable": trainable,
-        "trainable_percent": 100 * trainable / total,
-        "expected_memory_bytes": memory,
+        "parameters": counted.parameters,
+        "trainable": counted.trainable,
+        "trainable_percent": counted.percent,
+        "adapter_bytes": counted.adapter_bytes,
+        "expected_memory_bytes": None if memory is None else memory.peak,
+        "expected_memory": None if memory is None else asdict(memory),
     }
+    return facts, counted, memory
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
+    memory = facts["expected_memory_bytes"]
+    expected = "" if memory is None else f", about {memory / 2**30:.1f} GiB of memory expected"
     return (
         f"{facts['name']}: {facts['family']} ({facts['architecture']}), {facts['dtype']}, "
         f"{facts['parameters']:,} parameters, {facts['trainable']:,} trainable "
-        f"({facts['trainable_percent']:.2f}%), about "
-        f"{facts['expected_memory_bytes'] / 2**30:.1f} GiB of memory expected"
+        f"({facts['trainable_percent']:.2f}%){expected}"
     )
 
 

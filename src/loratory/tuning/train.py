@@ -21,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from loratory.config import TrainConfig
 from loratory.errors import RunError
+from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
 from loratory.tuning.budget import Budget
@@ -30,6 +31,8 @@ from loratory.tuning.model import Resolved
 from loratory.tuning.trainer import Rows, SupervisedTrainer
 
 __all__ = ["Trained", "train"]
+
+PLAIN = TrainingHooks()
 
 STATE = "trainer_state.json"
 
@@ -94,6 +97,21 @@ class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.shown = state.global_step
 
 
+class _Method(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Calls the method where it asked to be called."""
+
+    def __init__(self, hooks: TrainingHooks) -> None:
+        self.hooks = hooks
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.hooks.begin is not None:
+            self.hooks.begin(state.global_step, state.max_steps)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.hooks.after_step is not None:
+            self.hooks.after_step(state.global_step + 1)
+
+
 def _step(line: str) -> float:
     """Return the step a line of train.jsonl is of; infinity for one that was cut short."""
     try:
@@ -112,6 +130,7 @@ def train(
     seed: int,
     folder: Path,
     progress: Progress,
+    hooks: TrainingHooks = PLAIN,
 ) -> Trained:
     """Train what is trainable in `model`, and leave its best state in `folder/adapter`.
 
@@ -126,8 +145,10 @@ def train(
         seed: of batches and dropout.
         folder: the run folder.
         progress: hears of every logged step.
+        hooks: what the method asks for, of its `training`.
 
     Raises:
+        ConfigError: the method cannot do with so few steps.
         RunError: the loss is not a number.
     """
     began = time.monotonic()
@@ -138,7 +159,8 @@ def train(
         train_dataset=Rows(rows),
         eval_dataset=Rows(validation),
         data_collator=collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None)),
-        callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config)],
+        callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config), _Method(hooks)],
+        hooks=hooks,
     )
     trainer.remove_callback(PrinterCallback)
     patience = config.early_stopping_patience
@@ -153,7 +175,10 @@ def train(
         trainer.state = ended
         best = checkpoints / f"checkpoint-{ended.best_global_step}"
         model.load_adapter(str(best), model.active_adapter)
+        trainer.take_up(best)
     else:
+        if hooks.start is not None and resume is None:
+            hooks.start(trainer._prepare_inputs(batch) for batch in trainer.get_train_dataloader())
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     seconds = time.monotonic() - began
     state = trainer.state

@@ -1,27 +1,34 @@
 """transformers' `Trainer`, subclassed where its numbers differ from what is meant.
 
-Three things are ours: the loss, which is summed over supervised tokens and divided by their
+Four things are ours: the loss, which is summed over supervised tokens and divided by their
 number in the whole optimiser step; the validation loss, which is the same mean over the whole
 split rather than a mean of batch means; and the order of the rows, which hangs on seed and
-epoch alone, so that a resumed run sees the rows an undisturbed one would have seen.
+epoch alone, so that a resumed run sees the rows an undisturbed one would have seen; and what a
+method asks for: learning rates of its own, a penalty, a state in the checkpoints.
 Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from loratory.methods.base import TrainingHooks
 from loratory.tuning.encode import Encoded
 from loratory.tuning.generate import sorted_batches
 from loratory.tuning.loss import loss_sum
 
-__all__ = ["Rows", "SupervisedTrainer"]
+__all__ = ["Rows", "SupervisedTrainer", "scale_rates"]
+
+METHOD_STATE = "method_state.safetensors"
+"""In a checkpoint: the trained parameters as they are, and what else a method must remember."""
 
 
 class Rows(Dataset[Encoded]):  # type: ignore[misc]
@@ -67,8 +74,9 @@ class LikeLength(Sampler[int]):  # type: ignore[misc]
 class SupervisedTrainer(Trainer):  # type: ignore[misc]
     """`Trainer` with the supervised loss, exact validation, and batches of like length."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, hooks: TrainingHooks, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.hooks = hooks
         # The number of supervised tokens of a whole step is counted and handed to compute_loss,
         # which divides by it: accumulating 1×8 rows then equals 8×1.
         self.model_accepts_loss_kwargs = True
@@ -85,7 +93,9 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         assert not return_outputs, "validation has its own loop"
         assert num_items_in_batch is not None
-        total, _ = loss_sum(model, inputs)
+        total, count = loss_sum(model, inputs)
+        if self.hooks.penalty is not None:
+            total = total + count * self.hooks.penalty()  # the counts of a step make up its whole
         # Gradients are averaged over processes, but the count is already of all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
 
@@ -112,6 +122,50 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         )
         return metrics
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        fresh = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if fresh and self.hooks.learning_rates:
+            scale_rates(optimizer, dict(self.model.named_parameters()), self.hooks.learning_rates)
+        return optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.hooks.state is None:
+            return
+        tensors = {f"parameter.{key}": value for key, value in self._trained().items()}
+        for i, part in enumerate(self.hooks.state()):
+            tensors |= {f"{i}.{key}": value for key, value in part.items()}
+        kept = {key: value.detach().contiguous() for key, value in tensors.items()}
+        save_file(kept, Path(output_dir or self.args.output_dir) / METHOD_STATE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.take_up(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self.take_up(Path(str(self.state.best_model_checkpoint)))
+
+    def take_up(self, checkpoint: Path) -> None:
+        """Set the trained parameters, and what the method remembers, to a checkpoint's."""
+        if self.hooks.state is None:
+            return
+        tensors = load_file(checkpoint / METHOD_STATE, device=str(self.args.device))
+        parts = self.hooks.state()
+        for part in parts:
+            part.clear()
+        trained = self._trained()
+        for key, value in tensors.items():
+            where, _, name = key.partition(".")
+            if where == "parameter":
+                trained[name].data.copy_(value)
+            else:
+                parts[int(where)][name] = value
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        return {key: p for key, p in self.model.named_parameters() if p.requires_grad}
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = (train_dataset or self.train_dataset).rows
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
@@ -120,3 +174,27 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         return LikeLength(
             lengths, size, self.args.seed, lambda: int((self.state.epoch or 0) + 1e-6)
         )
+
+
+def scale_rates(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    factors: Mapping[str, float],
+) -> None:
+    """Give the parameters whose name contains a key of `factors` that multiple of the rate.
+
+    Each group is split by factor; decay and all else stay as they were. The first key that a
+    name contains counts.
+    """
+    names = {id(parameter): name for name, parameter in parameters.items()}
+
+    def factor(parameter: torch.nn.Parameter) -> float:
+        name = names.get(id(parameter), "")
+        return next((value for key, value in factors.items() if key in name), 1.0)
+
+    split = []
+    for group in optimizer.param_groups:
+        for value in dict.fromkeys(factor(p) for p in group["params"]):
+            chosen = [p for p in group["params"] if factor(p) == value]
+            split.append({**group, "params": chosen, "lr": group["lr"] * value})
+    optimizer.param_groups[:] = split
