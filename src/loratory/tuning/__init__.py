@@ -1,4 +1,11 @@
 """Everything that needs torch: models, batches, training, prediction.
 
-The package itself imports nothing, so that `tuning.embedded` can be listed without torch.
+The package itself imports nothing heavy, so that `tuning.embedded` can be listed without torch.
 """
+
+import logging
+
+# peft imports bitsandbytes wherever it is installed, which then tells of optional kernels that it
+# does not need, in the middle of a run that has nothing to do with it.
+for _name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
+    logging.getLogger(_name).setLevel(logging.ERROR)

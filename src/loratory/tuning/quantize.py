@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,10 +34,6 @@ THRESHOLD = 6.0
 """Above it, a value of the input is an outlier of LLM.int8(): the paper's, and the default."""
 BLOCK, SCALE_BLOCK = 64, 256
 """NF4: weights to a scale, and scales to a scale of theirs (QLoRA, section 3)."""
-
-# Notes on a kernel that is not used here, and for every layer and pass that inputs are cast.
-for _name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def check_machine(config: ModelConfig, checkpoint: Any) -> None:
