@@ -173,7 +173,8 @@ def judge_merge(
         "mean_effect_of_adapter": effect,
         "changed_tensors": facts["changed"],
     }
-    if effect > 0 and not facts["changed"]:
+    # A head that was trained beside an adapter without effect moves logits and no base weight.
+    if effect > 0 and not facts["changed"] and off > effect / 2:
         proof.problems.append("Merged, the weights are still the base model's.")
     elif not worst <= bound:
         proof.problems.append(
