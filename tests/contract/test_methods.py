@@ -26,6 +26,7 @@ FAMILIES = {"causal", "seq2seq", "classifier"}
 LABELS = ("negative", "positive")
 MODELS = {"llama": "causal", "gpt2": "causal", "t5": "seq2seq", "distilbert": "classifier"}
 SMALL: dict[str, dict[str, Any]] = {
+    "alora": {"alora_invocation_tokens": (203,), "r": 4},
     "c3a": {"block_size": 8},
     "fourierft": {"n_frequency": 50},
     "oft": {"oft_block_size": 8},

@@ -15,6 +15,8 @@ CASES = [
     ("bert", "classification", {"name": "ia3"}),
     ("llama", "summarization", {"name": "hira", "r": 4}),
     ("llama", "summarization", {"name": "lora", "r": 2, "init_lora_weights": "eva"}),
+    ("llama", "summarization", {"name": "lora", "r": 2, "init_lora_weights": "pissa"}),
+    ("llama", "classification", {"name": "alora", "r": 2, "alora_invocation_tokens": [350, 371]}),
 ]
 
 
@@ -25,7 +27,7 @@ def with_method(path, method):
     return path
 
 
-SLOW = ("prefix_tuning", "ia3", "hira", "lora")  # two stay among the fast tests
+SLOW = ("prefix_tuning", "ia3", "hira", "lora", "alora")  # two stay among the fast tests
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ SLOW = ("prefix_tuning", "ia3", "hira", "lora")  # two stay among the fast tests
         pytest.param(*case, marks=pytest.mark.slow if case[2]["name"] in SLOW else ())
         for case in CASES
     ],
-    ids=[f"{case[0]}-{case[2]['name']}" for case in CASES],
+    ids=[f"{case[0]}-{case[2].get('init_lora_weights', case[2]['name'])}" for case in CASES],
 )
 def test_a_run_from_recipe_to_report(model, task, method, recipe, cli, tiny_models):
     path = recipe(task, model={"name": str(tiny_models(model))})

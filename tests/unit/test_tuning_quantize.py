@@ -294,7 +294,8 @@ def test_every_method_that_says_so_trains_on_it(name, method, quantization, tiny
     cls = METHODS.get(method)
     if family not in cls.families:
         pytest.skip(f"{method} is not for {family} models")
-    model = cls().attach(loaded.model, family, 0, loaded.heads).eval()
+    settings = {"r": 4, "alora_invocation_tokens": (203,)} if method == "alora" else {}
+    model = cls(**settings).attach(loaded.model, family, 0, loaded.heads).eval()
     frozen = {key: p.detach().clone() for key, p in model.named_parameters() if not p.requires_grad}
     batch = batch_for(loaded, model)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)

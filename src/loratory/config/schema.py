@@ -217,20 +217,11 @@ class RunConfig:
         ]
         if problems:
             raise ConfigError(problems)
-        _check_quantization(self.model.quantization, self.method)
+        if unfit := self.method.unfit(self.model.quantization):
+            raise ConfigError(unfit)
         if not self.metrics:
             chosen = tuple(METRICS.get(name)() for name in self.task.metrics)
             object.__setattr__(self, "metrics", chosen)
-
-
-def _check_quantization(asked: str, method: Method) -> None:
-    if asked == "none" or asked in method.quantised:
-        return
-    able = sorted(name for name in METHODS.names() if asked in METHODS.get(name).quantised)
-    raise ConfigError(
-        f"model.quantization: {method.name} cannot be trained on a {asked} base model. Take "
-        f"model.quantization: none, or one of the methods that can: {', '.join(able)}."
-    )
 
 
 class Scalars(Section):

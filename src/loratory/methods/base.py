@@ -55,7 +55,10 @@ class TrainingHooks:
     penalty: Callable[[], Any] | None = None
     """Gives a scalar that is added to the mean loss of an optimiser step."""
     start: Callable[[Iterable[dict[str, Any]]], None] | None = None
-    """Sets the parameters' start by batches of training rows; not called on a resume."""
+    """Sees batches of training rows before the first step, to set the parameters' start by them
+    or to refuse them; not called on a resume."""
+    finish: Callable[[], None] | None = None
+    """Called when training is over and the best state is there, before it is saved."""
     state: Callable[[], Sequence[dict[str, Any]]] | None = None
     """Gives mappings of tensors that change in training and that a resume must find again. Where
     it is given, a checkpoint also holds the trained parameters as they are, since peft's file
@@ -81,6 +84,22 @@ class Method(Protocol):
     def problems(self) -> list[str]:
         """Return what is wrong with these values, one `field: sentence` each."""
 
+    def unfit(self, quantization: str) -> str:
+        """Return why it cannot be trained on a base model stored so, or an empty text.
+
+        Args:
+            quantization: `none`, `8bit` or `4bit`.
+        """
+        if quantization == "none" or quantization in self.quantised:
+            return ""
+        able = sorted(
+            name for name in METHODS.names() if quantization in METHODS.get(name).quantised
+        )
+        return (
+            f"model.quantization: {self.name} cannot be trained on a {quantization} base model. "
+            f"Take model.quantization: none, or one of the methods that can: {', '.join(able)}."
+        )
+
     def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
         """Return `model` with the method's parameters added and everything else frozen.
 
@@ -103,7 +122,7 @@ class Method(Protocol):
 METHODS: Registry[Method] = Registry("method", "loratory.methods")
 
 T = TypeVar("T")
-OPTIONAL = ("merges", "quantised", "defined_in", "training")
+OPTIONAL = ("merges", "quantised", "defined_in", "unfit", "training")
 
 
 def method(name: str) -> Callable[[type[T]], type[T]]:

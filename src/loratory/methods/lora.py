@@ -6,6 +6,7 @@ at random and B zero, so that training starts at the base model exactly.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +36,7 @@ SEEN = 64
 @method("lora")
 @dataclass(frozen=True)
 class Lora(PeftMethod):
-    """Low-rank adaptation; DoRA, rsLoRA, LoRA+ and EVA are options of it."""
+    """Low-rank adaptation; DoRA, rsLoRA, LoRA+, PiSSA, OLoRA, EVA and LoftQ are options of it."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2106.09685"
@@ -59,8 +60,20 @@ class Lora(PeftMethod):
     """Train magnitude and direction apart: DoRA (arXiv 2402.09353)."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which bias terms are trained as well."""
-    init_lora_weights: Literal[True, "gaussian", "orthogonal", "eva"] = True
-    """Start of A and B: true is the paper's; eva takes A from training rows (arXiv 2410.07170)."""
+    init_lora_weights: Literal[
+        True,
+        "gaussian",
+        "orthogonal",
+        "eva",
+        "pissa",
+        "pissa_niter_4",
+        "pissa_niter_16",
+        "olora",
+        "loftq",
+    ] = True
+    """Start of A and B: true is the paper's; eva takes A from training rows (arXiv 2410.07170),
+    pissa (arXiv 2404.02948) and olora (arXiv 2406.01775) both from the weights, loftq from what
+    quantising took from them (arXiv 2310.08659)."""
     loraplus_lr_ratio: float = field(default=1.0, metadata={"peft": False})
     """Learning rate of B over that of A: LoRA+ takes 16 or so (arXiv 2402.12354)."""
 
@@ -78,11 +91,30 @@ class Lora(PeftMethod):
             found.append(f"loraplus_lr_ratio: got {self.loraplus_lr_ratio}; it must be above 0.")
         if self.init_lora_weights == "orthogonal" and self.r % 2:
             found.append(f"r: got {self.r}; with init_lora_weights orthogonal it must be even.")
+        if self.use_dora and self._start() is not None:
+            found.append(
+                f"use_dora: does not go with init_lora_weights {self.init_lora_weights}, whose "
+                "start could not be told from the magnitudes. Leave one of them out."
+            )
         return found
 
+    def unfit(self, quantization: str) -> str:
+        if self.init_lora_weights == "loftq" and quantization == "none":
+            return (
+                "method.init_lora_weights: loftq makes up for quantising, and the base model is "
+                "not quantised. Set model.quantization to 4bit or 8bit, or leave it at true."
+            )
+        return super().unfit(quantization)
+
+    def _start(self) -> str | None:
+        """Return the start that is taken from the weights, if one is."""
+        start = str(self.init_lora_weights)
+        return start if start.startswith(("pissa", "olora", "loftq")) else None
+
     def fill(self, model: Any) -> dict[str, Any]:  # noqa: ARG002
-        # EVA starts as the paper's; A is set when the training rows are at hand.
-        return {"init_lora_weights": True} if self.init_lora_weights == "eva" else {}
+        # These starts begin as the paper's; they are set where rows or weights are at hand.
+        ours = self.init_lora_weights == "eva" or self._start() is not None
+        return {"init_lora_weights": True} if ours else {}
 
     def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
         if self.init_lora_weights == "eva" and family != "causal":
@@ -90,14 +122,27 @@ class Lora(PeftMethod):
                 f"method.init_lora_weights: eva starts decoder-only models alone, this is a "
                 f"{family} one. Leave it at true."
             )
-        return super().attach(model, family, seed, heads)
+        attached = super().attach(model, family, seed, heads)
+        start = self._start()
+        if start == "loftq":
+            _starts().compensate(attached)
+        elif start is not None:
+            _starts().split(attached, start)
+        return attached
 
     def training(self, model: Any) -> TrainingHooks:
         faster = {} if self.loraplus_lr_ratio == 1 else {".lora_B.": self.loraplus_lr_ratio}
+        taken_out = self._start() not in (None, "loftq")
         return TrainingHooks(
             learning_rates=faster,
             start=partial(_from_rows, model) if self.init_lora_weights == "eva" else None,
+            finish=partial(_starts().settle, model) if taken_out else None,
         )
+
+
+def _starts() -> Any:
+    # By name, since a method stands below tuning.
+    return importlib.import_module("loratory.tuning.starts")
 
 
 def _from_rows(model: Any, batches: Iterable[dict[str, Any]]) -> None:

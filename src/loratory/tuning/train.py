@@ -180,6 +180,8 @@ def train(
         if hooks.start is not None and resume is None:
             hooks.start(trainer._prepare_inputs(batch) for batch in trainer.get_train_dataloader())
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if hooks.finish is not None:
+        hooks.finish()
     seconds = time.monotonic() - began
     state = trainer.state
     if trainer.args.should_save:
