@@ -159,11 +159,15 @@ class PeftMethod(Method):
     """Whether attaching looks at the weights, so that they cannot be without storage."""
 
     def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
+        settings = self.fill(model)
+        return attach_peft(self.config_class(), self, model, family, seed, heads, **settings)
+
+    def config_class(self) -> type[PeftConfig]:
+        """Return peft's class of settings."""
         import peft
 
-        return attach_peft(
-            getattr(peft, self.peft_config), self, model, family, seed, heads, **self.fill(model)
-        )
+        found: type[PeftConfig] = getattr(peft, self.peft_config)
+        return found
 
     def fill(self, model: Any) -> dict[str, Any]:  # noqa: ARG002
         """Return settings of peft's that hang on the model, or replace fields."""

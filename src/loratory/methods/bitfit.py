@@ -8,27 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from loratory.methods.base import EVERY_FAMILY, Family, Method, method
-from loratory.methods.bottleneck import attach_ours
-
-if TYPE_CHECKING:
-    from peft import PeftModel
+from loratory.methods.base import method
+from loratory.methods.ours import OurMethod
 
 __all__ = ["BitFit"]
 
 
 @method("bitfit")
 @dataclass(frozen=True)
-class BitFit(Method):
+class BitFit(OurMethod):
     """Train the bias terms alone."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2106.10199"
-    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
     merges: ClassVar[bool] = True
-    defined_in: ClassVar[str] = "loratory.tuning.adapters"
 
     missing: Literal["add", "leave"] = "add"
     """Whether linear layers of the sub-layers that have no bias term are given one of zero."""
@@ -39,6 +34,3 @@ class BitFit(Method):
     def count(self, widths: Sequence[int]) -> int:
         """Return the trainable parameters for bias terms of these widths: their sum."""
         return sum(widths)
-
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        return attach_ours(self, model, family, seed, heads)

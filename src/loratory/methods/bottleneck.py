@@ -1,43 +1,37 @@
-"""What the methods that peft lacks share: how they are attached, and how a bottleneck is sized."""
+"""What bottleneck adapters share: their settings' checks, and how a bottleneck is sized."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from loratory.methods.base import Family, attach_peft
 from loratory.methods.checks import names_layers
+from loratory.methods.ours import OurMethod
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-
-__all__ = [
-    "NonLinearity",
-    "attach_ours",
-    "bottleneck_of",
-    "bottleneck_parameters",
-    "multiple_below",
-    "problems_of",
-]
+__all__ = ["Bottleneck", "NonLinearity", "bottleneck_of", "bottleneck_parameters", "multiple_below"]
 
 NonLinearity = Literal["gelu", "relu", "silu", "tanh"]
 
 
-def attach_ours(
-    settings: Any, model: Any, family: Family, seed: int, heads: Sequence[str], **extra: Any
-) -> PeftModel:
-    """Attach a method that `loratory.tuning.adapters` has made known to peft.
+class Bottleneck(OurMethod):
+    """A method that adds small networks: down to a bottleneck, and up again."""
 
-    Raises:
-        ModelError: as of `attach_peft`.
-    """
-    # By name, since a method stands below tuning; importing it fills peft's tables.
-    importlib.import_module("loratory.tuning.adapters")
-    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+    reduction_factor: float
+    target_modules: tuple[str, ...]
 
-    config = PEFT_TYPE_TO_CONFIG_MAPPING[settings.name.upper()]
-    return attach_peft(config, settings, model, family, seed, heads, **extra)
+    def problems(self) -> list[str]:
+        found = []
+        if not 1 <= self.reduction_factor < float("inf"):
+            found.append(
+                f"reduction_factor: got {self.reduction_factor}; it must be at least 1, for the "
+                "bottleneck is no wider than the layer."
+            )
+        named = names_layers(self.target_modules)
+        return found + [text.replace("all-linear", "auto") for text in named]
+
+    def count(self, widths: Sequence[int]) -> int:
+        """Return the trainable parameters for adapters on layers of these widths."""
+        return sum(bottleneck_parameters(width, self.reduction_factor) for width in widths)
 
 
 def bottleneck_of(width: int, reduction_factor: float) -> int:
@@ -54,14 +48,3 @@ def bottleneck_parameters(width: int, reduction_factor: float) -> int:
     """Return the parameters of one adapter: two matrices and two biases, 2dm + m + d."""
     inner = bottleneck_of(width, reduction_factor)
     return 2 * width * inner + inner + width
-
-
-def problems_of(reduction_factor: float, target_modules: Sequence[str]) -> list[str]:
-    """Return what is wrong with the settings that every bottleneck adapter has."""
-    found = []
-    if not 1 <= reduction_factor < float("inf"):
-        found.append(
-            f"reduction_factor: got {reduction_factor}; it must be at least 1, for the bottleneck "
-            "is no wider than the layer."
-        )
-    return found + [text.replace("all-linear", "auto") for text in names_layers(target_modules)]

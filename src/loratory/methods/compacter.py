@@ -9,28 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from loratory.methods.base import EVERY_FAMILY, Family, Method, method
-from loratory.methods.bottleneck import NonLinearity, attach_ours, multiple_below, problems_of
+from loratory.methods.base import method
+from loratory.methods.bottleneck import Bottleneck, NonLinearity, multiple_below
 from loratory.methods.checks import at_least_one
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 __all__ = ["Compacter"]
 
 
 @method("compacter")
 @dataclass(frozen=True)
-class Compacter(Method):
+class Compacter(Bottleneck):
     """Houlsby's adapters made of Kronecker products of low rank: a fraction of their parameters."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2106.04647"
-    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
-    merges: ClassVar[bool] = False
-    defined_in: ClassVar[str] = "loratory.tuning.adapters"
 
     reduction_factor: float = 32.0
     """Width of the layer divided by this, down to a multiple of phm_dim, is the bottleneck's."""
@@ -45,7 +39,7 @@ class Compacter(Method):
 
     def problems(self) -> list[str]:
         return [
-            *problems_of(self.reduction_factor, self.target_modules),
+            *super().problems(),
             *at_least_one("phm_dim", self.phm_dim),
             *at_least_one("phm_rank", self.phm_rank),
         ]
@@ -60,6 +54,3 @@ class Compacter(Method):
             inner = multiple_below(width, self.reduction_factor, n)
             total += (2 * self.phm_rank + 1) * (width + inner)
         return total
-
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        return attach_ours(self, model, family, seed, heads)

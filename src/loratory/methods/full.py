@@ -9,27 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from loratory.methods.base import EVERY_FAMILY, Family, Method, method
-from loratory.methods.bottleneck import attach_ours
-
-if TYPE_CHECKING:
-    from peft import PeftModel
+from loratory.methods.base import method
+from loratory.methods.ours import OurMethod
 
 __all__ = ["Full"]
 
 
 @method("full")
 @dataclass(frozen=True)
-class Full(Method):
+class Full(OurMethod):
     """Train every weight: the most memory, and the measure of what training can reach."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 1810.04805"
-    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
     merges: ClassVar[bool] = True
-    defined_in: ClassVar[str] = "loratory.tuning.adapters"
 
     def problems(self) -> list[str]:
         return []
@@ -37,6 +32,3 @@ class Full(Method):
     def count(self, shapes: Sequence[tuple[int, ...]]) -> int:
         """Return the trainable parameters for weights of these shapes, tied ones given once."""
         return sum(map(math.prod, shapes))
-
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        return attach_ours(self, model, family, seed, heads)

@@ -9,28 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from loratory.methods.base import EVERY_FAMILY, Family, Method, method
-from loratory.methods.bottleneck import attach_ours
+from loratory.methods.base import method
 from loratory.methods.checks import at_least_one
-
-if TYPE_CHECKING:
-    from peft import PeftModel
+from loratory.methods.ours import OurMethod
 
 __all__ = ["Layerwise"]
 
 
 @method("layerwise")
 @dataclass(frozen=True)
-class Layerwise(Method):
+class Layerwise(OurMethod):
     """Train the last layers, or named modules, whole."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 1911.03090"
-    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
     merges: ClassVar[bool] = True
-    defined_in: ClassVar[str] = "loratory.tuning.adapters"
 
     num_layers: int = 2
     """Transformer layers that are trained, the last of them; in an encoder-decoder, of each."""
@@ -44,6 +39,5 @@ class Layerwise(Method):
         """Return the trainable parameters for weights of these shapes, tied ones given once."""
         return sum(map(math.prod, shapes))
 
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        named = list(self.target_modules) or None
-        return attach_ours(self, model, family, seed, heads, trained_modules=named)
+    def fill(self, model: Any) -> dict[str, Any]:  # noqa: ARG002
+        return {"trained_modules": list(self.target_modules) or None}

@@ -6,35 +6,23 @@ at the start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from loratory.methods.base import EVERY_FAMILY, Family, Method, method
-from loratory.methods.bottleneck import (
-    NonLinearity,
-    attach_ours,
-    bottleneck_parameters,
-    problems_of,
-)
+from loratory.methods.base import method
+from loratory.methods.bottleneck import Bottleneck, NonLinearity
 from loratory.methods.checks import above_zero
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 __all__ = ["Parallel"]
 
 
 @method("parallel")
 @dataclass(frozen=True)
-class Parallel(Method):
+class Parallel(Bottleneck):
     """Small networks beside every feed-forward sub-layer, on its input."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2110.04366"
-    families: ClassVar[frozenset[Family]] = EVERY_FAMILY
-    merges: ClassVar[bool] = False
-    defined_in: ClassVar[str] = "loratory.tuning.adapters"
 
     reduction_factor: float = 2.0
     """Width of the layer divided by this, rounded down, is the width of the bottleneck."""
@@ -46,14 +34,4 @@ class Parallel(Method):
     """Last layers of the feed-forward sub-layers that get an adapter; auto is all of them."""
 
     def problems(self) -> list[str]:
-        return [
-            *problems_of(self.reduction_factor, self.target_modules),
-            *above_zero("scaling", self.scaling),
-        ]
-
-    def count(self, widths: Sequence[int]) -> int:
-        """Return the trainable parameters for adapters on layers of these widths."""
-        return sum(bottleneck_parameters(width, self.reduction_factor) for width in widths)
-
-    def attach(self, model: Any, family: Family, seed: int, heads: Sequence[str] = ()) -> PeftModel:
-        return attach_ours(self, model, family, seed, heads)
+        return [*super().problems(), *above_zero("scaling", self.scaling)]
