@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
-
 from loratory.errors import suggest
 from loratory.metrics.base import Array, metric
-from loratory.metrics.ratio import ratio
+from loratory.metrics.ratio import counted, means
 from loratory.metrics.rouge.kind import TYPES, is_extension
 from loratory.metrics.rouge.score import rouge, setting_problems
 from loratory.metrics.rouge.tokenize import Split, Tokens
@@ -97,10 +95,8 @@ class Rouge:
             split=self.split,
             beta=self.beta,
         )
-        values: list[Array] = [getattr(overlaps[kind], self.part) for kind in self.types]
-        return np.stack([np.ones(len(predictions)), *values], axis=1)
+        return counted([getattr(overlaps[kind], self.part) for kind in self.types])
 
     def reduce(self, totals: Array) -> dict[str, Array]:
         """Return the mean of each type over the rows, 0 to 1."""
-        n = totals[..., 0]
-        return {kind: ratio(totals[..., i], n) for i, kind in enumerate(self.types, 1)}
+        return means(totals, self.types)

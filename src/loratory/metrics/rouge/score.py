@@ -86,6 +86,7 @@ class Overlaps(dict[str, Overlap]):
             DataError: there are no pairs.
         """
         # Not needed to score a column, and slow to load.
+        from loratory.metrics.ratio import counted
         from loratory.metrics.resample import bootstrap
         from loratory.metrics.rouge.metric import Rouge
         from loratory.records import Score
@@ -93,8 +94,7 @@ class Overlaps(dict[str, Overlap]):
         metric = Rouge(types=tuple(self), part=part, **self.settings)
         if problems := metric.problems():
             raise ConfigError(problems)
-        columns: list[Array] = [getattr(overlap, part) for overlap in self.values()]
-        rows = np.stack([np.ones(self.n), *columns], axis=1)
+        rows = counted([getattr(overlap, part) for overlap in self.values()])
         intervals = bootstrap(
             rows, metric.reduce, resamples=resamples, confidence=confidence, seed=seed
         )

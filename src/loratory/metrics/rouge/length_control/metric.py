@@ -7,11 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from loratory.errors import ConfigError, DataError, LoratoryError
 from loratory.metrics.base import Array, metric
-from loratory.metrics.ratio import ratio
+from loratory.metrics.ratio import counted, ratio
 from loratory.metrics.rouge.length_control.score import (
     TYPES,
     Part,
@@ -110,8 +108,7 @@ class RougeLengthControlled:
             tokens=self.tokens,
             beta=self.beta,
         )
-        columns = [scores[name][:2] for name in self.types]
-        return np.stack([np.ones(len(predictions)), *(v for pair in columns for v in pair)], axis=1)
+        return counted([value for name in self.types for value in scores[name][:2]])
 
     def reduce(self, totals: Array) -> dict[str, Array]:
         """Return the mean raw and random scores, and the controlled one; 0 to 1, or below."""

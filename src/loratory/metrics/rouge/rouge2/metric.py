@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
-import numpy as np
-
 from loratory.errors import ConfigError, LoratoryError, suggest
 from loratory.metrics.base import Array, metric
-from loratory.metrics.ratio import ratio
+from loratory.metrics.ratio import counted, means
 from loratory.metrics.rouge.rouge2.kind import TYPES, kind_of
 from loratory.metrics.rouge.rouge2.score import WordTokens, rouge2, setting_problems
 from loratory.metrics.rouge.rouge2.synonyms import synonyms_signature
@@ -103,10 +101,8 @@ class Rouge2:
             tokens=self.tokens,
             beta=self.beta,
         )
-        values: list[Array] = [getattr(overlaps[name], self.part) for name in self.types]
-        return np.stack([np.ones(len(predictions)), *values], axis=1)
+        return counted([getattr(overlaps[name], self.part) for name in self.types])
 
     def reduce(self, totals: Array) -> dict[str, Array]:
         """Return the mean of each measure over the rows, 0 to 1."""
-        n = totals[..., 0]
-        return {name: ratio(totals[..., i], n) for i, name in enumerate(self.types, 1)}
+        return means(totals, self.types)

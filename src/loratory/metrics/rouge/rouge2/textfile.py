@@ -1,13 +1,59 @@
-"""A text file that a setting names, and what stands for its contents in a signature."""
+"""What a setting names, a source or a text file, and what stands for it in a signature."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from loratory.errors import DataError
+from loratory.errors import ConfigError, DataError, suggest
+from loratory.registry import Registry
 
-__all__ = ["fingerprint", "read_text"]
+__all__ = ["fingerprint", "named", "read_text", "signature_of"]
+
+
+class Signed(Protocol):
+    """What has a part of its own in a metric's signature."""
+
+    @property
+    def signature(self) -> str:
+        """Return its name, and what else its results hang on."""
+
+
+T = TypeVar("T", bound=Signed)
+
+
+def named(given: str, sources: Registry[T], field: str, file: str) -> T | Path:
+    """Return the source, or the path of the file, that a setting names.
+
+    Args:
+        given: the setting.
+        sources: those that have names.
+        field: the setting's own name, for messages.
+        file: what a file would hold, as `of words`.
+
+    Raises:
+        ConfigError: neither a source nor a file.
+        MissingDependencyError: the source needs a package that is not installed.
+    """
+    if given in sources.names():
+        source = sources.get(given)()
+        _ = source.signature  # what it lacks is to be said now
+        return source
+    if not os.path.exists(given):
+        raise ConfigError(
+            f"{field}: '{given}' is neither a source nor a file. "
+            f"{suggest(given, sources.names())} Or name a file {file}."
+        )
+    return Path(given)
+
+
+def signature_of(given: str, sources: Registry[T], field: str) -> str:
+    """Return what stands for a source's name, or a file's path, in a signature."""
+    if given in sources.names():
+        return sources.get(given)().signature
+    return fingerprint(read_text(Path(given), field))
 
 
 def read_text(path: Path, field: str) -> str:

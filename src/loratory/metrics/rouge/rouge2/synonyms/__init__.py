@@ -5,11 +5,10 @@ A package adds a source under the entry-point group `loratory.metrics.rouge.roug
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from loratory.errors import ConfigError, suggest
+from loratory.errors import ConfigError
 from loratory.metrics.rouge.rouge2.synonyms.base import (
     SYNONYMS,
     Synonyms,
@@ -17,7 +16,7 @@ from loratory.metrics.rouge.rouge2.synonyms.base import (
     synonym_source,
 )
 from loratory.metrics.rouge.rouge2.synonyms.sets import read_sets, table_of
-from loratory.metrics.rouge.rouge2.textfile import fingerprint, read_text
+from loratory.metrics.rouge.rouge2.textfile import named, signature_of
 
 __all__ = [
     "SYNONYMS",
@@ -59,23 +58,12 @@ def near_forms(
 
 def synonyms_signature(given: str) -> str:
     """Return what stands for a source's name, or a file's path, in a signature."""
-    if given in SYNONYMS.names():
-        return SYNONYMS.get(given)().signature
-    return fingerprint(read_text(Path(given), "synonyms"))
+    return signature_of(given, SYNONYMS, "synonyms")
 
 
 def _source(given: GivenSynonyms) -> Synonyms | Iterable[Collection[str]]:
     if isinstance(given, str):
-        if given in SYNONYMS.names():
-            source = SYNONYMS.get(given)()
-            _ = source.signature  # what it lacks is to be said now
-            return source
-        if not os.path.exists(given):
-            raise ConfigError(
-                f"synonyms: '{given}' is neither a source nor a file. "
-                f"{suggest(given, SYNONYMS.names())} Or name a file with one set a line."
-            )
-        given = Path(given)
+        given = named(given, SYNONYMS, "synonyms", "with one set a line")
     return read_sets(given) if isinstance(given, Path) else given
 
 

@@ -5,12 +5,11 @@ A package adds a source under the entry-point group `loratory.metrics.rouge.roug
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from loratory.errors import ConfigError, DataError, suggest
-from loratory.metrics.rouge.rouge2.textfile import fingerprint, read_text
+from loratory.errors import ConfigError, DataError
+from loratory.metrics.rouge.rouge2.textfile import named, read_text, signature_of
 from loratory.metrics.rouge.rouge2.topics.base import TOPICS, Topics, TopicSource, topic_source
 from loratory.metrics.rouge.rouge2.topics.speech import PartsOfSpeech
 
@@ -57,23 +56,12 @@ def topic_filter(
 
 def topics_signature(given: str) -> str:
     """Return what stands for a source's name, or a file's path, in a signature."""
-    if given in TOPICS.names():
-        return TOPICS.get(given)().signature
-    return fingerprint(read_text(Path(given), "topic"))
+    return signature_of(given, TOPICS, "topic")
 
 
 def _source(given: GivenTopics) -> Topics | Collection[str]:
     if isinstance(given, str):
-        if given in TOPICS.names():
-            source = TOPICS.get(given)()
-            _ = source.signature  # what it lacks is to be said now
-            return source
-        if not os.path.exists(given):
-            raise ConfigError(
-                f"topic: '{given}' is neither a source nor a file. "
-                f"{suggest(given, TOPICS.names())} Or name a file of words."
-            )
-        given = Path(given)
+        given = named(given, TOPICS, "topic", "of words")
     return [read_text(given, "topic")] if isinstance(given, Path) else given
 
 
