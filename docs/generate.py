@@ -18,9 +18,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from loratory.cli.app import app
+from loratory.cli.listing import abilities
 from loratory.cli.options import ROUGE155, spelled
 from loratory.config.schema import COMPONENTS, SECTIONS, json_schema
-from loratory.methods.base import METHODS
+from loratory.methods.base import EVERY_FAMILY, METHODS
 from loratory.methods.peft_types import REFUSED, TYPES
 from loratory.metrics.base import METRICS
 from loratory.metrics.rouge.rouge155 import Rouge155Options
@@ -174,10 +175,7 @@ def rouge155() -> str:
 
 def methods() -> str:
     """Return a table of the methods that have a file of their own."""
-    rows = [
-        "| method | what it does | source | families | merges | quantised bases | GPT-2's layers |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = _capable_head("method")
     for name in METHODS.names():
         cls = METHODS.get(name)
         if not cls.__module__.startswith("loratory."):
@@ -189,10 +187,7 @@ def methods() -> str:
 
 def peft_types() -> str:
     """Return the same table of the types that are handed through to peft."""
-    rows = [
-        "| type | what it does | source | families | merges | quantised bases | GPT-2's layers |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = _capable_head("type")
     rows += [_capable(name, kind.about, kind) for name, kind in sorted(TYPES.items())]
     return "\n".join(rows) + "\n"
 
@@ -202,17 +197,24 @@ def refused() -> str:
     return "".join(f"- `{name}`: {reason}.\n" for name, reason in sorted(REFUSED.items()))
 
 
+def _capable_head(kind: str) -> list[str]:
+    return [
+        f"| {kind} | what it does | source | families | merges | quantised bases"
+        " | GPT-2's layers |",
+        "|---|---|---|---|---|---|---|",
+    ]
+
+
 def _capable(name: str, about: str, method: Any) -> str:
-    order = ("causal", "seq2seq", "classifier")
-    families = [family for family in order if family in method.families]
+    able = abilities(method)
     cells = [
         f"`{name}`",
         about,
-        method.paper,
-        "all" if len(families) == len(order) else ", ".join(families),
-        _yes(method.merges),
-        ", ".join(sorted(method.quantised, reverse=True)) or "none",
-        _yes(getattr(method, "conv1d", True)),
+        able["paper"],
+        "all" if set(able["families"]) == EVERY_FAMILY else ", ".join(able["families"]),
+        _yes(able["merges"]),
+        ", ".join(able["quantised"]) or "none",
+        _yes(able["conv1d"]),
     ]
     return f"| {' | '.join(cells)} |"
 

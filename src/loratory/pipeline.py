@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loratory import __version__, evaluation
 from loratory.config import RunConfig, from_mapping, load, to_mapping
-from loratory.errors import ConfigError, MissingDependencyError, RunError
+from loratory.errors import ConfigError, RunError, training_packages
 from loratory.progress import Progress, Silent
 from loratory.records import Example
 from loratory.runs import Run, cache
@@ -114,7 +113,7 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
         "dropped": rows.dropped,
         "fingerprint": {name: fingerprint(getattr(rows, name)) for name in splits},
     }
-    with _training_packages():
+    with training_packages():
         from loratory.tuning.preflight import preflight
 
         found = preflight(config, splits, progress)
@@ -136,7 +135,7 @@ def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[C
         raise ConfigError(f"steps: got {steps}; at least 2 are needed, the first prepares.")
     checked = check(recipe, progress)
     config = checked.config
-    with _training_packages():
+    with training_packages():
         from loratory.tuning import model as models
         from loratory.tuning.preflight import encoder_for
         from loratory.tuning.trial import try_out
@@ -176,7 +175,7 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
 
 def train(run: Run, progress: Progress = SILENT) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint if it has one."""
-    with stage(run, "train", progress), _training_packages():
+    with stage(run, "train", progress), training_packages():
         from loratory.tuning import proof as proofs
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
@@ -227,7 +226,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 
 def predict(run: Run, progress: Progress = SILENT) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
-    with stage(run, "predict", progress), _training_packages():
+    with stage(run, "predict", progress), training_packages():
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.predict import predict as answer
@@ -297,17 +296,6 @@ def write_report(run: Run, progress: Progress = SILENT) -> None:
             run.record(status="complete")
         write_text(run.folder / "report.html", render(run.folder))
         write_text(run.folder / "README.md", render_card(run.folder))
-
-
-@contextmanager
-def _training_packages() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"this needs the package {error.name}, which is not installed. "
-            "Run: pip install 'loratory[train]'"
-        ) from None
 
 
 def _config(recipe: Recipe) -> RunConfig:

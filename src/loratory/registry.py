@@ -168,6 +168,8 @@ def field_docs(cls: type) -> dict[str, str]:
     """
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):
+        if base.__module__ == "typing":
+            continue  # Protocol and Generic: no fields, and the longest source there is
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         except (OSError, TypeError):

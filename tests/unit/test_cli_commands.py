@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from loratory.cli import main
 from loratory.cli.app import app
 from loratory.cli.console import Lines
 from loratory.methods.base import METHODS
+from loratory.methods.peft_types import TYPES
 from loratory.metrics.base import METRICS
 from loratory.tasks.base import TASKS
 
@@ -36,7 +38,7 @@ COMMANDS = [
     "sweep",
     "train",
 ]
-KINDS = ["methods", "tasks", "metrics", "models", "data"]
+KINDS = ["methods", "peft_types", "tasks", "metrics", "models", "data"]
 
 
 @pytest.fixture
@@ -78,7 +80,8 @@ def test_list(kind: str, cli) -> None:
     code, out, err = cli("list", kind, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert list(found) == [kind] and found[kind]
+    assert list(found) == (["methods", "peft_types"] if kind == "methods" else [kind])
+    assert found[kind]
     assert all(entry["name"] and entry["about"] for entry in found[kind])
     code, text, _ = cli("list", kind)
     assert code == 0
@@ -99,6 +102,72 @@ def test_a_listing_has_every_setting_with_default_and_sentence(cli) -> None:
                 assert field["about"] and field["type"]
     assert {"embedded:minilm", "embedded:smollm2-135m"} <= {m["name"] for m in found["models"]}
     assert all(isinstance(model["installed"], bool) for model in found["models"])
+
+
+def test_methods_say_what_they_can_do(cli) -> None:
+    found = json.loads(cli("list", "methods", "--json")[1])
+    assert [entry["name"] for entry in found["peft_types"]] == METHODS.further() == sorted(TYPES)
+    every = ["causal", "seq2seq", "classifier"]
+    by_name = {entry["name"]: entry for entries in found.values() for entry in entries}
+    able = ("families", "merges", "quantised", "conv1d")
+    assert {
+        name: [by_name[name][key] for key in able] for name in ("lora", "cartridge", "road")
+    } == {
+        "lora": [every, True, ["8bit", "4bit"], True],
+        "cartridge": [["causal"], False, [], True],
+        "road": [every, True, ["8bit", "4bit"], False],
+    }
+    assert all(entry["paper"] for entry in by_name.values())
+    text = " ".join(cli("list", "methods")[1].split())
+    assert (
+        "cartridge A trained key-value cache before the prompt. causal; does not merge; no "
+        "quantised base"
+    ) in text
+    assert "any family; merges; 8bit and 4bit bases" in text and "loratory list NAME" in text
+
+
+def test_listing_methods_imports_neither_torch_nor_peft() -> None:
+    code = (
+        "import sys; from loratory.cli.listing import listing; listing('');"
+        "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("ia3", "methods"), ("hira", "peft_types"), ("summarization", "tasks"), ("rouge", "metrics")],
+)
+def test_one_by_name(name: str, kind: str, cli) -> None:
+    code, out, err = cli("list", name, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert list(found) == [kind] and [entry["name"] for entry in found[kind]] == [name]
+    assert found[kind][0]["fields"] and all(field["type"] for field in found[kind][0]["fields"])
+    text = cli("list", name)[1]
+    assert text.startswith(f"{name}\n{found[kind][0]['about'][:60]}")
+    assert all(field["name"] in text for field in found[kind][0]["fields"])
+
+
+def test_settings_of_one_of_pefts_types_are_the_installed_pefts(cli) -> None:
+    peft = pytest.importorskip("peft")
+    (found,) = json.loads(cli("list", "hira", "--json")[1])["peft_types"]
+    fields = {field["name"]: field for field in found["fields"]}
+    assert fields["r"]["default"] == peft.HiraConfig().r and fields["r"]["type"] == "int"
+    assert fields["target_modules"]["default"] == ["all-linear"]
+    assert fields["r"]["about"] == peft.HiraConfig.__dataclass_fields__["r"].metadata["help"]
+    assert fields["init_weights"]["type"] == "bool | Literal['gaussian'] | None"
+    assert not {"task_type", "modules_to_save", "inference_mode"} & set(fields)
+    assert found["families"] and found["merges"] is True
+
+
+def test_a_type_without_peft_says_what_to_install(cli, monkeypatch) -> None:
+    monkeypatch.setattr(METHODS, "_made", {})
+    monkeypatch.setitem(sys.modules, "peft", None)
+    code, out, err = cli("list", "hira")
+    assert (code, out) == (2, "") and "pip install 'loratory[train]'" in err
+    assert err.startswith("loratory: list: 'hira' is made from peft's own settings")
 
 
 def test_an_unknown_kind(cli) -> None:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_report_data import FILES, ROUGE, WORDS, comparison, make_folder, place, remove
 
 from loratory.report import render, render_card
+from loratory.report.data import load
+from loratory.report.facts import cut_rows, run_facts
 
 EVIL = (
     "<script>alert(1)</script></style></title><img src=x onerror=alert(1)>"
@@ -94,7 +97,10 @@ def test_a_whole_run(tmp_path: Path, classes: bool):
     assert "What is missing" not in page.words and "not complete" not in page.words
     assert html == render(folder)
     assert str(tmp_path) not in html
-    for part in ("134,515,008", "2,442,240 (1.82%)", "3 min 1 s", "12 rows, 345 tokens",
+    for part in ("134,515,008", "2,442,240 (1.82%)", "3 min 1 s",
+                 "2,345 tokens in 12 of 1,360 sources, 4 tokens in 3 of 1,360 answers",
+                 "Measured at most1.4 GiB", "Expected1.1 GiB (80% of the measured)",
+                 "Expected: activations858 MiB",
                  "9 May 2026, 07:35 UTC", "loratory run config.yaml", "best: 2.1 at step 20",
                  "8.0 GiB", "not a finite number at 1 logged step"):  # fmt: skip
         assert part in page.words, part
@@ -104,9 +110,48 @@ def test_a_whole_run(tmp_path: Path, classes: bool):
     assert headline in page.words
 
 
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"expected_memory_bytes": None, "expected_memory": None, "peak_memory_bytes": 2**31},
+         "Measured at most 2.0 GiB"),
+        ({"expected_memory_bytes": 2**30, "peak_memory_bytes": None},
+         "Expected 1.0 GiB"),
+        ({"expected_memory_bytes": 2**30, "peak_memory_bytes": 2**31,
+          "expected_memory": {"weights": 2**29, "loading": 2**30}},
+         "Measured at most 2.0 GiB Expected 1.0 GiB (50% of the measured) "
+         "Expected: loading 1.0 GiB"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_memory_as_expected_and_as_measured(tmp_path: Path, model: dict[str, Any], says: str):
+    folder = make_folder(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"model": model}))
+    groups = {group.title: group.items for group in run_facts(load(folder))}
+    memory = groups.get("Memory in training", ())
+    assert " ".join(f"{name} {value}" for name, value in memory) == says
+
+
+def test_what_was_cut_is_told_by_split_and_only_where_it_was():
+    nothing = {"source_rows": 0, "source_tokens": 0, "answer_rows": 0, "answer_tokens": 0}
+    cut = {
+        "train": {"rows": 1360, **nothing, "source_rows": 12, "source_tokens": 2345},
+        "validation": {"rows": 40, **nothing},
+        "test": {"rows": 60, **nothing, "answer_rows": 1, "answer_tokens": 7},
+        "else": {"rows": 3},
+    }
+    assert cut_rows({"data": {"cut": cut}}) == {
+        "train": "2,345 tokens in 12 of 1,360 sources",
+        "test": "7 tokens in 1 of 60 answers",
+    }
+
+
 def test_p_values_have_a_column_where_there_are_any(tmp_path: Path):
     tested = (replace(ROUGE[0], p=0.0421), replace(ROUGE[1], p=0.0001), replace(WORDS, p=0.5))
-    page = check(render(make_folder(tmp_path / "run", comparisons=tested)))
+    html = render(make_folder(tmp_path / "run", comparisons=tested))
+    assert "p\u00a0&lt;\u00a00.001, n\u00a0=\u00a030)" in html  # no line ends within
+    page = check(html)
     heads = [attrs.get("title") for tag, attrs in page.elements if tag == "abbr"]
     assert heads == ["two-sided, by approximate randomisation"]
     assert "0.042" in page.words and "p < 0.001, n = 30" in page.words
@@ -220,6 +265,13 @@ def test_a_damaged_comparison_is_not_called_absent(tmp_path: Path):
     assert "comparison.json could not be read (Expecting" in words
 
 
+def test_an_opening_that_is_cut_ends_in_an_ellipsis(tmp_path: Path):
+    for words, end in ((60, "…</span></summary>"), (20, " word</span></summary>")):
+        html = render(make_folder(tmp_path / str(words), text="word " * words))
+        openings = [line for line in html.splitlines() if 'class="opening"' in line]
+        assert openings and all(line.endswith(end) for line in openings)
+
+
 def test_a_long_run_stays_small(tmp_path: Path):
     folder = make_folder(tmp_path / "run", text="word " * 3000)
     log = "".join(
@@ -241,8 +293,9 @@ def _places(tree: object) -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("other", [None, 7, "x", [1], {"a": 1}])
 def test_a_manifest_of_other_types_still_gives_a_report(tmp_path: Path, other: object):
     folder = make_folder(tmp_path / "run")
-    # Reading answers takes the time here and is not what is tried.
-    remove(folder, "predictions")
+    # What else is read and shown takes the time here and is not what is tried.
+    for path in ("predictions", "scores.json", "comparison.json", "data"):
+        remove(folder, path)
     manifest = json.loads((folder / "manifest.json").read_text())
     for path in _places(manifest):
         changed = json.loads(json.dumps(manifest))

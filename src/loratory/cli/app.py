@@ -9,8 +9,9 @@ import typer
 
 from loratory import __version__
 from loratory.cli.export import combine, export, interpolate, merge, push
+from loratory.cli.options import Json, Overrides, RecipeFile
 from loratory.cli.plan import plan
-from loratory.cli.score import Json, compare, score
+from loratory.cli.score import compare, score
 from loratory.cli.sweep import sweep
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Fields to change, as train.learning_rate=1e-4."),
-]
 
 
 def _version(value: bool) -> None:
@@ -127,7 +123,10 @@ for command in (merge, export, push, combine, interpolate):
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="methods, tasks, metrics, models or data.")
+        str,
+        typer.Argument(
+            metavar="KIND|NAME", help="methods, tasks, metrics, models or data; or one by its name."
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from loratory.cli.options import Json
+
 __all__ = ["combine", "export", "interpolate", "merge", "push"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Source = Annotated[Path, typer.Argument(metavar="RUN|ADAPTER", help="A run or adapter folder.")]
 Base = Annotated[
     str, typer.Option(metavar="MODEL", help="The base model, where it is elsewhere now.")
@@ -187,16 +188,10 @@ def _numbers(text: str) -> list[float]:
 def _tuning() -> Iterator[Any]:
     """Show progress, and say which packages are missing where torch is not installed."""
     from loratory.cli.console import progress
-    from loratory.errors import MissingDependencyError
+    from loratory.errors import training_packages
 
-    try:
-        with progress() as shown:
-            yield shown
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"this needs the package {error.name}, which is not installed. "
-            "Run: pip install 'loratory[train]'"
-        ) from None
+    with training_packages(), progress() as shown:
+        yield shown
 
 
 def _say(facts: Mapping[str, Any], as_json: bool, words: str) -> None:

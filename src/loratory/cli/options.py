@@ -1,6 +1,6 @@
-"""Options of the commands that score files, those of ROUGE-1.5.5 among them.
+"""Options that several commands have, and those of ROUGE-1.5.5.
 
-The help of each of these ends with the letter that the script's command line gives it. They
+The help of each of the latter ends with the letter that the script's command line gives it. They
 stand here and not in `Rouge155Options` alone, so that `loratory --help` need not load numpy;
 a test holds the two together.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
@@ -17,9 +18,12 @@ import typer
 __all__ = [
     "ROUGE155",
     "Confidence",
+    "Json",
     "Metrics",
     "Newline",
+    "Overrides",
     "PredictionColumn",
+    "RecipeFile",
     "ReferenceColumn",
     "Samples",
     "Seed",
@@ -47,6 +51,12 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"'{text}' is not a number.") from None
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Fields to change, as train.learning_rate=1e-4."),
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option("--metric", metavar="NAME", help="For files; may be repeated."),

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loratory.cli.score import Json
+from loratory.cli.options import Json, Overrides, RecipeFile
 
 if TYPE_CHECKING:
     from loratory.pipeline import Checked
-    from loratory.tuning.trial import Seconds, Trial
+    from loratory.tuning.trial import Trial
 
 __all__ = ["plan"]
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Fields to change, as method.r=16."),
-    ] = None,
+    recipe: RecipeFile,
+    overrides: Overrides = None,
     steps: Annotated[
         int, typer.Option(help="Optimiser steps to take; the first is not timed.")
     ] = 4,
@@ -70,7 +66,7 @@ def _print(checked: Checked, trial: Trial) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from loratory.report.wording import count, size
+    from loratory.report.wording import count, duration, size
 
     def table(title: str, *columns: str) -> Table:
         made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
@@ -111,20 +107,8 @@ def _print(checked: Checked, trial: Trial) -> None:
     named = {"training": trial.training, "of it validation": trial.validation}
     named |= {f"prediction, {name}": item for name, item in trial.prediction.items()}
     for name, item in named.items():
-        times.add_row(Text(name), *_times(item))
+        times.add_row(Text(name), *map(duration, (item.expected, item.low, item.high)))
     console.print(times)
-
-
-def _times(item: Seconds) -> tuple[str, str, str]:
-    return _time(item.expected), _time(item.low), _time(item.high)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _machine() -> int | None:

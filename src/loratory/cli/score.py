@@ -20,6 +20,7 @@ from loratory.cli.arguments import (
 from loratory.cli.options import (
     ROUGE155,
     Confidence,
+    Json,
     Metrics,
     Newline,
     PredictionColumn,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "score"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 REFERENCES = ("rouge_score", "rouge155")
 
 

@@ -6,7 +6,7 @@ import json
 import random
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loratory.evaluation.baseline import best_baselines
+from loratory.methods.base import Family
 from loratory.records import Comparison, Place, Prediction, Score, to_dict
 from loratory.report import wording
 from loratory.report.standing import standing
@@ -24,6 +25,9 @@ __all__ = ["compared", "comparison", "print_json", "print_listing", "result", "s
 
 EXCERPT, SOURCE_EXCERPT = 280, 160
 """Characters of an answer, and of the text it is about, shown in a table."""
+
+TITLES = {"peft_types": "peft_types (other types of peft; settings: loratory list NAME)"}
+"""Titles of listings that say more than the kind."""
 
 NAME = 9
 """Characters of a system's name on one line of a table's head."""
@@ -104,18 +108,61 @@ def scores(
 
 
 def print_listing(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Print the entries of each kind with their settings."""
+    """Print the entries of each kind with their settings; of a single entry, what they mean."""
     console = Console(highlight=False)
+    found = [entry for entries in kinds.values() for entry in entries]
+    if len(found) == 1 and found[0].get("fields"):
+        _settings(found[0], console)
+        return
     for kind, entries in kinds.items():
-        table = Table(title=kind, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
-        for column in ("name", "about", "settings"):
-            table.add_column(column, overflow="fold")
-        for entry in entries:
-            fields = [f"{field['name']}={field['default']}" for field in entry.get("fields", ())]
-            if entry.get("installed") is False:
-                fields = [f"not installed: pip install --no-deps {entry['package']}"]
-            table.add_row(Text(entry["name"]), Text(entry["about"]), Text("\n".join(fields)))
+        settings = [_in_short(entry) for entry in entries]
+        table = _plain_table(TITLES.get(kind, kind), "name", "about")
+        if any(settings):
+            table.add_column("settings", overflow="fold")
+        for entry, fields in zip(entries, settings, strict=True):
+            cells = (Text(entry["name"]), _about(entry), *([Text(fields)] if any(settings) else []))
+            table.add_row(*cells)
         console.print(table)
+
+
+def _settings(entry: Mapping[str, Any], console: Console) -> None:
+    console.print(Text(entry["name"], style="bold"))
+    console.print(_about(entry))
+    meanings = any(field["about"] for field in entry["fields"])
+    table = _plain_table(None, "setting", "default", *(["meaning"] if meanings else []))
+    for field in entry["fields"]:
+        cells = [Text(field["name"]), Text(json.dumps(field["default"]))]
+        table.add_row(*cells, *([Text(field["about"])] if meanings else []))
+    console.print(table)
+
+
+def _plain_table(title: str | None, *columns: str) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _in_short(entry: Mapping[str, Any]) -> str:
+    """Return the settings of an entry, or how to get what it needs."""
+    if entry.get("installed") is False:
+        return f"not installed: pip install --no-deps {entry['package']}"
+    return "\n".join(f"{field['name']}={field['default']}" for field in entry.get("fields", ()))
+
+
+def _about(entry: Mapping[str, Any]) -> Text:
+    """Return an entry's sentence, and below it what a method can be used with."""
+    about = Text(entry["about"])
+    if "families" in entry:
+        every = len(entry["families"]) == len(get_args(Family))
+        bases = " and ".join(entry["quantised"])
+        words = (
+            "any family" if every else ", ".join(entry["families"]),
+            "merges" if entry["merges"] else "does not merge",
+            f"{bases} bases" if bases else "no quantised base",
+        )
+        about.append(f"\n{'; '.join(words)}", style="dim")
+    return about
 
 
 def _comparison_table(items: Sequence[Comparison], first: str, second: str) -> Table:

@@ -230,9 +230,11 @@ def _fields(name: str, config: type) -> list[tuple[str, Any, Any]]:
             continue
         if default is None:
             hint = hint | None
-        found.append(
-            (field.name, hint, dataclasses.field(default_factory=partial(copy.copy, default)))
+        made = dataclasses.field(
+            default_factory=partial(copy.copy, default),
+            metadata={"help": field.metadata.get("help", "")},
         )
+        found.append((field.name, hint, made))
     return found
 
 

@@ -6,39 +6,27 @@ Text from a model, a data set or a recipe enters it only through `loratory.repor
 from __future__ import annotations
 
 import json
-import math
-import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from loratory.methods.base import METHODS
-from loratory.metrics.rouge.kind import kind_of
 from loratory.report import wording
 from loratory.report.data import ReportData, fact, load
 from loratory.report.facts import cut_rows, dropped_rows, splits
+from loratory.report.front import base_model, front_matter, method_name
 from loratory.report.markdown import code, fenced, inline
+from loratory.report.proof import proof
 from loratory.report.standing import standing
 from loratory.report.table import Cell, Row, Table, score_table, system_name
 
 __all__ = ["render_card"]
-
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 AUTO_CLASSES = {
     "causal": "AutoModelForCausalLM",
     "seq2seq": "AutoModelForSeq2SeqLM",
     "classifier": "AutoModelForSequenceClassification",
 }
-
-HUB_METRICS = {
-    "macro_f1": "f1",
-    "weighted_f1": "f1",
-    "micro_f1": "f1",
-    "mcc": "matthews_correlation",
-}
-"""The Hub's names for metrics, where they are not ours."""
 
 
 def render_card(folder: Path) -> str:
@@ -63,6 +51,7 @@ def render_card(folder: Path) -> str:
         *map(inline, stands),
         "## How to load it",
         *_loading(data),
+        *_proof(data),
         "## Data",
         _data(data),
         "## Training",
@@ -70,77 +59,12 @@ def render_card(folder: Path) -> str:
         "## Limits",
         _limits(data, table),
     ]
-    front = yaml.safe_dump(_front_matter(data), sort_keys=False, allow_unicode=True, width=10_000)
+    front = yaml.safe_dump(front_matter(data), sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _front_matter(data: ReportData) -> dict[str, Any]:
-    base, method = _base(data), _method(data)
-    tags = ["loratory", *([method] if method else []), *([data.task] if data.task else [])]
-    pipeline = _pipeline_tag(data)
-    front: dict[str, Any] = {
-        # A path on somebody's disk is not a name on the Hub, and the Hub refuses the card.
-        **({"base_model": base} if base and HUB_NAME.fullmatch(base) else {}),
-        "library_name": "peft",
-        **({"pipeline_tag": pipeline} if pipeline else {}),
-        "tags": list(dict.fromkeys(wording.clean(tag) for tag in tags)),
-    }
-    undirected = wording.descriptive(data.comparisons)
-    tuned = {item.metric: item.tuned for item in data.comparisons}
-    tuned |= {item.metric: item.value for item in data.scores.get("tuned", ())}
-    results = [
-        {
-            "type": _hub_metric(metric),
-            "name": wording.clean(wording.metric_name(metric)),
-            "value": round(value * wording.scale(metric), 4),
-        }
-        for metric, value in tuned.items()
-        if value is not None and math.isfinite(value) and metric not in undirected
-    ]
-    if results:
-        front["metrics"] = list(dict.fromkeys(result["type"] for result in results))
-    if results and pipeline:
-        name = wording.clean(str(fact(data.manifest, "data", "name") or "unnamed"))
-        front["model-index"] = [
-            {
-                "name": wording.clean(data.name),
-                "results": [
-                    {
-                        "task": {"type": pipeline},
-                        "dataset": {"type": "other", "name": name, "split": "test"},
-                        "metrics": results,
-                    }
-                ],
-            }
-        ]
-    return front
-
-
-def _hub_metric(metric: str) -> str:
-    return "rouge" if kind_of(metric) else HUB_METRICS.get(metric, wording.clean(metric))
-
-
-def _base(data: ReportData) -> str | None:
-    name = fact(data.manifest, "model", "name") or fact(data.config, "model", "name")
-    return str(name) if name else None
-
-
-def _method(data: ReportData) -> str | None:
-    name = fact(data.config, "method", "name") or fact(data.config, "method")
-    return name if isinstance(name, str) else None
-
-
-def _pipeline_tag(data: ReportData) -> str | None:
-    family = fact(data.manifest, "model", "family")
-    if family == "classifier" or data.labels:
-        return "text-classification"
-    if data.task == "summarization":
-        return "summarization"
-    return "text-generation" if family in ("causal", "seq2seq") else None
-
-
 def _opening(data: ReportData) -> str:
-    method, base, task = _method(data), _base(data), data.task
+    method, base, task = method_name(data), base_model(data), data.task
     words = f"An adapter for {inline(base)}" if base else "An adapter"
     words += f", tuned with {inline(method)}" if method else ", tuned"
     words += f" for {inline(task)} by Loratory." if task else " by Loratory."
@@ -202,7 +126,7 @@ def _loading(data: ReportData) -> list[str]:
         return ["The run folder holds no adapter, so there is nothing to load."]
     family = str(fact(data.manifest, "model", "family"))
     auto = AUTO_CLASSES.get(family, "AutoModelForCausalLM")
-    base = _base(data) or "the base model"
+    base = base_model(data) or "the base model"
     imports = ["from peft import PeftModel", f"from transformers import {auto}, AutoTokenizer"]
     before = f"name = {_literal(base)}"
     if base.startswith("embedded:") or base.endswith(".gguf"):
@@ -243,6 +167,19 @@ def _loading(data: ReportData) -> list[str]:
 def _literal(text: str) -> str:
     """Return text as a Python string on one line; JSON's escapes are Python's too."""
     return json.dumps(wording.clean(text), ensure_ascii=False)
+
+
+def _proof(data: ReportData) -> list[str]:
+    found = proof(data.manifest)
+    if found is None:
+        return []
+    lines = [f"- {inline(problem)}" for problem in found.problems]
+    lines += [
+        f"- **{inline(check.name)}**{f' ({check.found})' if check.found else ''}: "
+        f"{inline(check.sentence)}"
+        for check in found.checks
+    ]
+    return ["## The saved adapter", inline(found.opening), *(["\n".join(lines)] if lines else [])]
 
 
 def _data(data: ReportData) -> str:

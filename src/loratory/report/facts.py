@@ -26,6 +26,7 @@ def run_facts(data: ReportData) -> tuple[Group, ...]:
         "Method": _section(data.config, "method"),
         "Data": _data(data.manifest),
         "Training": _training(data),
+        "Memory in training": _memory(data.manifest),
         "Time": {
             wording.metric_name(stage): wording.duration(seconds)
             for stage, seconds in _mapping(data.manifest, "durations").items()
@@ -55,13 +56,23 @@ def dropped_rows(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cut_rows(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was cut from the texts of each split: `12 rows, 345 tokens`."""
+    """Return what was cut from the texts of each split: `345 tokens in 12 of 360 sources`.
+
+    A split in which nothing was cut is left out.
+    """
     cut = {}
     for split, what in _mapping(manifest, "data", "cut").items():
         if not isinstance(what, Mapping):
             cut[split] = str(what)
-        elif any(what.values()):
-            cut[split] = ", ".join(f"{wording.count(n)} {unit}" for unit, n in what.items())
+            continue
+        parts = [
+            f"{wording.count(what[f'{text}_tokens'])} tokens in {wording.count(rows)} of "
+            f"{wording.count(what.get('rows'))} {text}s"
+            for text in ("source", "answer")
+            if (rows := what.get(f"{text}_rows")) and f"{text}_tokens" in what
+        ]
+        if parts:
+            cut[split] = ", ".join(parts)
     return cut
 
 
@@ -83,7 +94,6 @@ def _model(manifest: Mapping[str, Any]) -> dict[str, str]:
     trainable, share = _plain(model.get("trainable")), model.get("trainable_percent")
     if trainable is not None and isinstance(share, int | float):
         trainable += f" ({share:.3g}%)"
-    expected, peak = model.get("expected_memory_bytes"), model.get("peak_memory_bytes")
     return _known(
         {
             "Name": _plain(model.get("name")),
@@ -91,17 +101,35 @@ def _model(manifest: Mapping[str, Any]) -> dict[str, str]:
             "Number format": _plain(model.get("dtype")),
             "Parameters": _plain(model.get("parameters")),
             "Trainable": trainable,
-            "Memory expected": None if expected is None else wording.size(expected),
-            "Memory at most used": None if peak is None else _peak(peak, expected),
             "Fingerprint": _plain(model.get("fingerprint")),
         }
     )
 
 
-def _peak(peak: Any, expected: Any) -> str:
-    """Return `3.4 GiB (97% of it expected)`."""
+def _memory(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the estimate that was made before training, by part, and what was measured."""
+    model = _mapping(manifest, "model")
+    expected, peak = model.get("expected_memory_bytes"), model.get("peak_memory_bytes")
+    parts = _mapping(model, "expected_memory")
+    loading = parts.pop("loading", None)
+    if (
+        loading is not None and loading == expected
+    ):  # the peak comes before training, while the weights' file is read
+        parts = {"loading": loading}
+    return _known(
+        {
+            "Measured at most": None if peak is None else wording.size(peak),
+            "Expected": None if expected is None else _expected(expected, peak),
+            **{f"Expected: {name}": wording.size(value) for name, value in parts.items()},
+        }
+    )
+
+
+def _expected(expected: Any, peak: Any) -> str:
+    """Return `3.4 GiB (97% of the measured)`."""
     known = all(isinstance(value, int | float) and value > 0 for value in (peak, expected))
-    return wording.size(peak) + (f" ({100 * expected / peak:.0f}% of it expected)" if known else "")
+    share = f" ({100 * expected / peak:.0f}% of the measured)" if known else ""
+    return wording.size(expected) + share
 
 
 def _data(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ it. A strict Content-Security-Policy stands behind both.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,12 +23,15 @@ from loratory.report.confusion import Confusion, confusion
 from loratory.report.data import LossLog, ReportData, fact, load
 from loratory.report.examples import choose
 from loratory.report.facts import run_facts
+from loratory.report.front import base_model, method_name
+from loratory.report.proof import proof
 from loratory.report.standing import standing
 from loratory.report.table import Row, score_table, system_name
 
 __all__ = ["render"]
 
 CONFIG_CHARS = 60_000
+OPENING_CHARS = 200
 LOSS_ROWS = 60
 
 
@@ -59,7 +63,7 @@ def render(folder: Path) -> str:
         .get_template("report.html.j2")
         .render(
             data=data,
-            outcome=_outcome(data),
+            outcome=_unbroken(_outcome(data)),
             verdict=wording.verdict(lead) if lead else "undefined",
             byline=_byline(data),
             status=None if status in (None, "complete") else str(status),
@@ -69,6 +73,7 @@ def render(folder: Path) -> str:
             standing=standing(data.scores, data.places, lead.metric) if lead else (),
             strips={row.metric: strip for row in table.rows if (strip := _strip(row))},
             loss=_loss(data),
+            proof=proof(data.manifest),
             not_finite=data.log.not_finite,
             confusions=_confusions(data),
             choice=choose(data),
@@ -104,8 +109,19 @@ def _environment() -> Environment:
     environment.filters["quality"] = lambda value, measure: (
         f"{100 * value:.0f}{'%' if 'probability' in measure else ''}"
     )
-    environment.filters["opening"] = lambda text: " ".join(text[:400].split())[:140]
+    environment.filters["opening"] = _opening
     return environment
+
+
+def _opening(text: str) -> str:
+    """Return how a text begins, on one line."""
+    line = " ".join(text[: 2 * OPENING_CHARS].split())
+    return line if len(line) <= OPENING_CHARS else f"{line[: OPENING_CHARS - 1]}…"
+
+
+def _unbroken(sentence: str) -> str:
+    """Return a sentence that no line break parts at `p = 0.012` or `n = 60`."""
+    return re.sub(r"(?<=\b[pn]) ([=<]) (?=[\d.])", "\u00a0\\1\u00a0", sentence)
 
 
 def _outcome(data: ReportData) -> str:
@@ -129,11 +145,10 @@ def _failed(data: ReportData) -> dict[str, str] | None:
 
 
 def _byline(data: ReportData) -> tuple[tuple[str, str], ...]:
-    method = fact(data.config, "method", "name") or fact(data.config, "method")
     created = fact(data.manifest, "created")
     parts = {
-        "Base model": fact(data.manifest, "model", "name"),
-        "Method": method if isinstance(method, str) else None,
+        "Base model": base_model(data),
+        "Method": method_name(data),
         "Data": fact(data.manifest, "data", "name"),
         "Made": wording.moment(created) if created else None,
         "Run": data.id if data.id != data.name else None,

@@ -32,6 +32,7 @@ __all__ = [
     "scale",
     "score",
     "size",
+    "small",
     "verdict",
 ]
 
@@ -259,6 +260,20 @@ def size(value: Any) -> str:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:,.1f} GiB"
+
+
+def small(value: Any) -> str:
+    """Return a number in three digits, `3.8`, `0.0379`, `5.05 × 10⁻⁵`, and any other as it is.
+
+    No line breaks within it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return _fixed(value, 0) if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits.replace('-', '−')}\u00a0×\u00a010{power}"
 
 
 def duration(value: Any) -> str:
