@@ -12,7 +12,7 @@ import pytest
 import tiny
 from loratory.cli import main
 from loratory.config import from_mapping
-from loratory.tuning.trial import total_steps
+from loratory.tuning.steps import total_steps
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from loratory.config import TrainConfig
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.records import Example
+from loratory.tuning.heap import environment, share
 from loratory.tuning.memory import (
-    HEAP,
     base_weights,
     expected_memory,
     largest,
@@ -107,10 +107,22 @@ def test_the_parts_make_up_the_whole(tiny_models):
     assert memory.weights == base.stored + added
     assert memory.optimizer == 2 * added
     if not torch.cuda.is_available():
-        assert memory.heap == int(HEAP * (memory.activations + memory.logits))
+        assert memory.heap == int(share() * (memory.activations + memory.logits))
         assert memory.runtime > 50 * 2**20 and memory.loading > memory.runtime + memory.weights
     parts = [getattr(memory, name) for name in vars(memory) if name != "loading"]
     assert memory.training == sum(parts) and memory.peak == max(memory.training, memory.loading)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's memory is not in the heap")
+def test_without_its_caches_less_of_the_heap_is_expected(tiny_models, monkeypatch):
+    spec = tiny.spec(tiny_models("llama"))
+    found = []
+    for value in ("", environment({})["GLIBC_TUNABLES"]):
+        monkeypatch.setenv("GLIBC_TUNABLES", value)
+        model, base = attached(spec)
+        memory = expected_memory(model, spec, TrainConfig(), rows_of(spec), base)[1]
+        found.append(memory.heap / (memory.activations + memory.logits))
+    assert 0 < found[1] < found[0] < 1
 
 
 def test_recomputed_activations_take_less(tiny_models):

@@ -12,14 +12,15 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.integrations import dequantize_module_weight
 from safetensors.torch import load_file
 
-from loratory.config import from_mapping
+from loratory.config import TrainConfig, from_mapping
 from loratory.errors import ConfigError, ModelError
 from loratory.methods.lora import Lora
 from loratory.tuning.adapter import with_adapter
 from loratory.tuning.encode import collate
 from loratory.tuning.fresh import digest
 from loratory.tuning.loss import loss_sum
-from loratory.tuning.model import load
+from loratory.tuning.memory import base_weights, expected_memory
+from loratory.tuning.model import empty, load
 from loratory.tuning.starts import olora, pissa
 from tiny_run import Run
 
@@ -316,3 +317,17 @@ def test_weights_that_are_not_finite_are_refused(tiny_models, tmp_path):
         Lora(r=4, target_modules=TARGETS, init_lora_weights="olora").attach(
             loaded.model, "causal", 0
         )
+
+
+def test_the_file_is_as_large_as_was_said_before(tiny_models, tmp_path):
+    run = started("pissa", tiny_models, tmp_path / "run")
+    bare = empty(run.spec, ())
+    base = base_weights(bare, run.spec, ())
+    model = run.method.attach(bare, "causal", 0)
+    finish = run.method.training(model).finish
+    said, _ = expected_memory(model, run.spec, TrainConfig(), run.rows, base, finish)
+    run.train(max_steps=1)
+    file = run.folder / "adapter" / "adapter_model.safetensors"
+    assert said.adapter_bytes == file.stat().st_size
+    trainable = 2 * 4 * (32 + 32) + 2 * 4 * (64 + 32)  # q and down of two layers, r = 4
+    assert said.trainable == trainable

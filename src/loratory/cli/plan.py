@@ -53,6 +53,8 @@ def _facts(checked: Checked, trial: Trial) -> dict[str, Any]:
         "time": {
             "steps": trial.steps,
             "step_seconds": list(trial.step_seconds),
+            "training_steps": trial.training_steps,
+            "start_seconds": trial.start,
             "training": asdict(trial.training),
             "validation": asdict(trial.validation),
             "prediction": {name: asdict(item) for name, item in trial.prediction.items()},

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from peft import get_peft_model_state_dict
 
-__all__ = ["Account", "Group", "account", "safetensors_bytes"]
+__all__ = ["Account", "Group", "account", "adapter_bytes", "safetensors_bytes"]
 
 WRAPPERS = ("base_model.model.", "base_model.")
 """What peft puts before the name of a model's own modules."""
@@ -92,10 +92,13 @@ def account(model: Any, parameters: int) -> Account:
         parameters=parameters,
         trainable=trainable,
         groups=tuple(Group(k, len(names), a, b) for k, (names, a, b) in found.items()),
-        adapter_bytes=safetensors_bytes(
-            get_peft_model_state_dict(model, save_embedding_layers=False)
-        ),
+        adapter_bytes=adapter_bytes(model),
     )
+
+
+def adapter_bytes(model: Any) -> int:
+    """Return the size of the adapter's file, for a model with a method attached."""
+    return safetensors_bytes(get_peft_model_state_dict(model, save_embedding_layers=False))
 
 
 def _elements(parameter: Any) -> int:

@@ -2,30 +2,31 @@
 
 Weights, gradients and optimiser state are counted; activations and logits come from a
 `rehearsal` of the largest batch. What the running process holds already is read from the system.
-On a CPU one part is left that can only be estimated: what the C library's heap keeps beyond what
-is in use. Blocks that one batch freed do not fit a batch whose rows are a little longer, so the
-heap grows again, and nothing in use says by how much.
+On a CPU one part is left that can only be estimated: what the C library's `heap` keeps beyond
+what is in use.
 """
 
 from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from loratory.config import TrainConfig
-from loratory.tuning.account import Account, account
+from loratory.tuning.account import Account, account, adapter_bytes
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.generate import sorted_batches
+from loratory.tuning.heap import share
 from loratory.tuning.model import Resolved
 from loratory.tuning.quantize import kept_precise, weight_bytes
-from loratory.tuning.rehearsal import Shape, rehearsed, train_step
+from loratory.tuning.rehearsal import Held, Shape, rehearsed, train_step
 
 __all__ = [
     "Memory",
@@ -37,9 +38,6 @@ __all__ = [
     "resident_bytes",
 ]
 
-HEAP = 0.75
-"""What the heap keeps, as a share of activations and logits. Measured, not derived: with glibc
-2.36, over four whole trainings, it came to between 0.4 and 0.9: the more the lengths differ."""
 MOMENTS = 2
 """AdamW's running means for each trainable parameter, in its own type."""
 
@@ -109,7 +107,12 @@ def base_weights(model: Any, spec: Resolved, heads: Sequence[str]) -> Weights:
 
 
 def expected_memory(
-    model: Any, spec: Resolved, config: TrainConfig, rows: Sequence[Encoded], base: Weights
+    model: Any,
+    spec: Resolved,
+    config: TrainConfig,
+    rows: Sequence[Encoded],
+    base: Weights,
+    finish: Callable[[], None] | None = None,
 ) -> tuple[Account, Memory | None]:
     """Count a model's parameters and estimate what its training will hold.
 
@@ -122,6 +125,7 @@ def expected_memory(
         config: the recipe's train section.
         rows: the training split; at least one.
         base: of the base model, before the method was attached.
+        finish: what the method does to the model before it is saved.
     """
     where = device()
     with rehearsed(model, where) as ready:
@@ -130,11 +134,16 @@ def expected_memory(
         trained = sum(p.numel() * p.element_size() for p in ready.parameters() if p.requires_grad)
         if config.activation_checkpointing:
             ready.activation_checkpointing_enable()
-        try:
+        held: Held | None = None
+        # A model's own code may raise anything.
+        with suppress(Exception):
             shape = largest(rows, config.per_device_train_batch_size)
             held = train_step(ready, spec.family, shape)
-        except Exception:  # a model's own code may raise anything
-            return counted, None
+        if finish is not None:
+            finish()
+            counted = replace(counted, adapter_bytes=adapter_bytes(ready))
+    if held is None:
+        return counted, None
     weights = base.stored + max(own - base.plain, 0)
     cpu = where == "cpu"
     runtime = resident_bytes() if cpu else 0
@@ -147,7 +156,7 @@ def expected_memory(
         optimizer=MOMENTS * trained,
         activations=held.activations,
         logits=held.logits,
-        heap=int(HEAP * (held.activations + held.logits)) if cpu else 0,
+        heap=int(share() * (held.activations + held.logits)) if cpu else 0,
         loading=runtime + weights + (_files(spec) if cpu else 0),
     )
 

@@ -99,7 +99,8 @@ def _model_facts(
     base = base_weights(model, spec, heads)
     model = config.method.attach(model, spec.family, config.seed, heads)
     architecture = type(model.get_base_model()).__name__
-    counted, memory = expected_memory(model, spec, config.train, rows, base)
+    finish = config.method.training(model).finish
+    counted, memory = expected_memory(model, spec, config.train, rows, base, finish)
     facts = {
         "name": spec.name,
         "family": spec.family,

@@ -1,10 +1,11 @@
 """transformers' `Trainer`, subclassed where its numbers differ from what is meant.
 
-Four things are ours: the loss, which is summed over supervised tokens and divided by their
+Five things are ours: the loss, which is summed over supervised tokens and divided by their
 number in the whole optimiser step; the validation loss, which is the same mean over the whole
 split rather than a mean of batch means; and the order of the rows, which hangs on seed and
-epoch alone, so that a resumed run sees the rows an undisturbed one would have seen; and what a
-method asks for: learning rates of its own, a penalty, a state in the checkpoints.
+epoch alone, so that a resumed run sees the rows an undisturbed one would have seen; the count of
+tokens read, which leaves padding out for decoders too; and what a method asks for: learning rates
+of its own, a penalty, a state in the checkpoints.
 Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
 """
 
@@ -21,7 +22,7 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from loratory.methods.base import TrainingHooks
-from loratory.tuning.encode import Encoded
+from loratory.tuning.encode import IGNORE, Encoded
 from loratory.tuning.generate import sorted_batches
 from loratory.tuning.loss import loss_sum
 
@@ -98,6 +99,17 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
             total = total + count * self.hooks.penalty()  # the counts of a step make up its whole
         # Gradients are averaged over processes, but the count is already of all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
+
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        if self.args.include_num_input_tokens_seen == "no" or "shift_labels" not in inputs:
+            super()._track_num_input_tokens(inputs)
+            return
+        # A decoder's batch has no attention mask, and a pad token may be an end token too. But
+        # every row ends in a target, so what lies behind its last one is padding.
+        keep = inputs["labels"] != IGNORE  # (B, T)
+        places = torch.arange(1, keep.shape[1] + 1, device=keep.device)
+        read = (keep * places).amax(dim=1).sum().to(self.args.device)
+        self.state.num_input_tokens_seen += int(self.accelerator.gather(read).sum())
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         self.model.eval()

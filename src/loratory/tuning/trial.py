@@ -2,7 +2,8 @@
 
 Nothing is written. The optimiser steps are taken on a copy of the run that is thrown away: on the
 longest batch first, which shows the peak, and then on batches drawn from those of the first epoch.
-One batch of test rows is answered by the base model and by the adapted one.
+One batch of test rows is answered by the base model and by the adapted one. What a method asks of
+the training loop, such as a penalty or a start drawn from rows, is done as in training.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from loratory.config import RunConfig
+from loratory.config import RunConfig, TrainConfig
+from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress, Silent
 from loratory.records import Example
 from loratory.tuning.encode import Encoded, Encoder, collate
@@ -26,9 +28,17 @@ from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import peak_bytes
 from loratory.tuning.model import Loaded
 from loratory.tuning.predict import predict
-from loratory.tuning.trainer import LikeLength
+from loratory.tuning.steps import (
+    Step,
+    an_epoch,
+    steps_for_seconds,
+    steps_for_tokens,
+    total_steps,
+    width,
+)
+from loratory.tuning.trainer import scale_rates
 
-__all__ = ["Seconds", "Trial", "total_steps", "try_out"]
+__all__ = ["Seconds", "Trial", "try_out"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,12 @@ class Trial:
     step_seconds: tuple[float, ...]
     """Of each, the first one aside: it also prepares kernels."""
     training: Seconds
-    """Of the whole training, without early stopping: steps and validations, not checkpoints."""
+    """Of the whole training, without early stopping: the method's start, steps and validations, not
+    checkpoints."""
+    training_steps: int
+    """Optimiser steps of the whole training, as far as `max_tokens` and `max_seconds` let it go."""
+    start: float
+    """The part of `training` in which the method draws its start from training rows, in seconds."""
     validation: Seconds
     """The part of `training` that is validation."""
     prediction: Mapping[str, Seconds]
@@ -84,43 +99,60 @@ def try_out(
         progress: hears of every step.
     """
     train = config.train
+    hooks = config.method.training(model)
     shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     batcher = collate(loaded.spec, shift)
-    epoch = _epoch(rows["train"], config)
+
+    def batches(step: Step) -> list[dict[str, Any]]:
+        return [_moved(batcher([rows["train"][i] for i in part]), model) for part in step.batches]
+
+    epoch = an_epoch(rows["train"], config)
+    planned = total_steps(len(rows["train"]), config)
     if train.activation_checkpointing:
         model.activation_checkpointing_enable()
+    start = _start(hooks, (batch for step in epoch for batch in batches(step)))
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=train.learning_rate
     )
+    if hooks.learning_rates:
+        scale_rates(optimizer, dict(model.named_parameters()), hooks.learning_rates)
+    if hooks.begin is not None:
+        hooks.begin(0, planned)
     # Longest first; the others are drawn, so that their mean is that of the epoch.
-    order = sorted(epoch, key=lambda step: -step.tokens)
-    drawn = random.Random(config.seed).sample(epoch, min(steps - 1, len(epoch)))  # noqa: S311
+    first = epoch[:planned]
+    longest = max(first, key=lambda step: step.tokens)
+    drawn = random.Random(config.seed).sample(first, min(steps - 1, len(first)))  # noqa: S311
     while len(drawn) < steps - 1:
-        drawn.append(epoch[len(drawn) % len(epoch)])
+        drawn.append(first[len(drawn) % len(first)])
     model.train()
     taken = []
     progress.begin("steps", steps)
-    for step in (order[0], *drawn):
+    for number, step in enumerate((longest, *drawn), start=1):
         began = time.perf_counter()
-        _step(
-            model,
-            [batcher([rows["train"][i] for i in part]) for part in step.batches],
-            optimizer,
-            train,
-        )
+        _step(model, batches(step), optimizer, train, hooks, number)
         taken.append((step.tokens, time.perf_counter() - began))
         progress.advance(1)
     rates = [seconds / tokens for tokens, seconds in taken[1:]]
     mean = sum(s for _, s in taken[1:]) / sum(n for n, _ in taken[1:])
-    count = total_steps(len(rows["train"]), config)
-    # Whole epochs have the tokens of this one; a part of one has its share.
-    tokens = sum(step.tokens for step in epoch) * count / len(epoch)
-    validation = _validation(model, batcher, rows["validation"], config, count)
-    training = Seconds(
-        expected=tokens * mean + validation.expected,
-        low=tokens * min(rates) + validation.low,
-        high=tokens * max(rates) + validation.high,
+    allowed = steps_for_tokens(rows["train"], loaded.spec.family, config, planned)
+    once = _validation(model, batcher, rows["validation"], config)
+    every = train.eval_steps if train.eval_steps >= 1 else math.ceil(train.eval_steps * planned)
+    # Whole epochs have the tokens of this one; a part of a later one has its share.
+    tokens = sum(step.tokens for step in first) / len(first)
+    limit = train.max_seconds
+    expected, fast, slow = (
+        _whole(tokens * rate, validation, int(every), limit, allowed)
+        for rate, validation in (
+            (mean, once.expected),
+            (min(rates), once.low),
+            (max(rates), once.high),
+        )
     )
+    # In the same seconds a faster machine takes more steps, and may end later for it.
+    ends = [start + run.stepping + run.validating for run in (fast, expected, slow)]
+    checks = [run.validating for run in (fast, expected, slow)]
+    training = Seconds(ends[1], min(ends), max(ends))
+    validation = Seconds(checks[1], min(checks), max(checks))
     training_peak = peak_bytes()
     with model.disable_adapter():
         base = _answers(model, encoder, test, config)
@@ -129,6 +161,8 @@ def try_out(
         steps=len(taken),
         step_seconds=tuple(seconds for _, seconds in taken[1:]),
         training=training,
+        training_steps=expected.steps,
+        start=start,
         validation=validation,
         prediction={"base": base, "tuned": tuned},
         training_peak_bytes=training_peak,
@@ -136,53 +170,53 @@ def try_out(
     )
 
 
-class _Step(NamedTuple):
-    """The batches of one optimiser step, as places in the training split."""
+class _Whole(NamedTuple):
+    """A whole training, as far as `max_seconds` lets it go."""
 
-    batches: list[list[int]]
-    tokens: int
-    """Of all batches, padding included."""
-
-
-def _epoch(rows: Sequence[Encoded], config: RunConfig) -> list[_Step]:
-    """Return the optimiser steps of the first epoch, as training draws them."""
-    size = config.train.per_device_train_batch_size
-    accumulated = config.train.gradient_accumulation_steps
-    lengths = [row.length for row in rows]
-    order = list(LikeLength(lengths, size * accumulated, config.seed, lambda: 0))
-    batches = [order[i : i + size] for i in range(0, len(order), size)]
-    steps = []
-    for i in range(0, len(batches), accumulated):
-        part = batches[i : i + accumulated]
-        steps.append(_Step(part, sum(_width(rows, batch) for batch in part)))
-    return steps
+    steps: int
+    stepping: float
+    """Seconds of its steps."""
+    validating: float
+    """Seconds of its validations."""
 
 
-def _width(rows: Sequence[Encoded], batch: Sequence[int]) -> int:
-    """Return the tokens of a batch, padding included."""
-    return len(batch) * max(rows[i].length for i in batch)
+def _whole(step: float, validation: float, every: int, limit: float | None, most: int) -> _Whole:
+    """Return a training whose steps and validations take so many seconds each."""
+    steps = steps_for_seconds(lambda n: n * step + n // every * validation, limit, most)
+    # Wherever it ends, a training validates its last step.
+    return _Whole(steps, steps * step, math.ceil(steps / every) * validation)
 
 
-def total_steps(rows: int, config: RunConfig) -> int:
-    """Return the optimiser steps of a whole training on one process."""
-    train = config.train
-    if train.max_steps > 0:
-        return train.max_steps
-    batches = math.ceil(rows / train.per_device_train_batch_size)
-    an_epoch = max(math.ceil(batches / train.gradient_accumulation_steps), 1)
-    return math.ceil(train.num_train_epochs * an_epoch)
+def _start(hooks: TrainingHooks, batches: Iterator[dict[str, Any]]) -> float:
+    """Let the method draw its start from training rows, if it does; return the seconds taken."""
+    began = time.perf_counter()
+    if hooks.start is None:
+        return 0.0
+    hooks.start(batches)
+    return time.perf_counter() - began
 
 
-def _step(model: Any, batches: Sequence[dict[str, Any]], optimizer: Any, train: Any) -> None:
+def _step(
+    model: Any,
+    batches: Sequence[dict[str, Any]],
+    optimizer: torch.optim.Optimizer,
+    train: TrainConfig,
+    hooks: TrainingHooks,
+    number: int,
+) -> None:
     supervised = sum(int((batch["labels"] >= 0).sum()) for batch in batches)
     for batch in batches:
-        total, _ = loss_sum(model, _moved(batch, model))
+        total, count = loss_sum(model, batch)
+        if hooks.penalty is not None:
+            total = total + count * hooks.penalty()
         (total / max(supervised, 1)).backward()
     if train.max_grad_norm:
         torch.nn.utils.clip_grad_norm_(
             [p for p in model.parameters() if p.requires_grad], train.max_grad_norm
         )
     optimizer.step()
+    if hooks.after_step is not None:
+        hooks.after_step(number)
     optimizer.zero_grad()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -192,14 +226,9 @@ def _moved(batch: Mapping[str, Any], model: Any) -> dict[str, Any]:
     return {key: value.to(model.device) for key, value in batch.items()}
 
 
-def _validation(
-    model: Any, batcher: Any, rows: Sequence[Encoded], config: RunConfig, steps: int
-) -> Seconds:
-    """Time one batch of middle length, and scale it to every validation of the training."""
-    train = config.train
-    every = train.eval_steps if train.eval_steps >= 1 else math.ceil(train.eval_steps * steps)
-    times = steps // max(int(every), 1)
-    batches = sorted_batches([row.length for row in rows], train.per_device_eval_batch_size)
+def _validation(model: Any, batcher: Any, rows: Sequence[Encoded], config: RunConfig) -> Seconds:
+    """Time one batch of middle length, and scale it to the whole split."""
+    batches = sorted_batches([row.length for row in rows], config.train.per_device_eval_batch_size)
     middle = batches[len(batches) // 2]
     batch = batcher([rows[i] for i in middle])
     model.eval()
@@ -209,7 +238,7 @@ def _validation(
         with torch.no_grad():
             loss_sum(model, _moved(batch, model))
         taken.append(time.perf_counter() - began)
-    share = sum(_width(rows, item) for item in batches) / _width(rows, middle) * times
+    share = sum(width(rows, item) for item in batches) / width(rows, middle)
     return Seconds(share * statistics.mean(taken), share * min(taken), share * max(taken))
 
 
