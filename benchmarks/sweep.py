@@ -20,7 +20,7 @@ from loratory.runs.environment import hardware, versions
 from loratory.sweep import Budget, Sweep, plan, summary, sweep
 
 RESULTS = Path(__file__).parent / "results"
-METHODS = "lora,adalora,vera,ia3,loha,lokr,oft,fourierft,randlora,ln_tuning,bitfit,full"
+METHODS = "lora,adalora,vera,ia3,loha,oft,bitfit,houlsby,full"
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
