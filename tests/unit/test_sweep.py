@@ -77,6 +77,17 @@ def test_a_folder_is_read_as_it_was_written(folder: Sweep) -> None:
     assert [trial.done for trial in again.trials] == [False, True, False, False]
 
 
+def test_a_folder_from_before_engines_is_read(folder: Sweep) -> None:
+    path = folder.folder / "sweep.json"
+    data = json.loads(path.read_text("utf-8"))
+    assert data["schema_version"] == 2
+    for trial in data["trials"]:
+        for name in ("fault", "threads", "began", "ended"):
+            del trial[name]
+    path.write_text(json.dumps({**data, "schema_version": 1}), encoding="utf-8")
+    assert Sweep.open(folder.folder).trials == folder.trials
+
+
 @pytest.mark.parametrize(
     "text", ["{", '{"trials": [{"x": 1}]}', '{"trials": [], "schema_version": 9}']
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from loratory.cli.arguments import refuse
 
 if TYPE_CHECKING:
-    from loratory.sweep import Sweep
+    from loratory.sweep import Budget, Sweep
 
 __all__ = ["sweep"]
 
@@ -42,6 +44,18 @@ def sweep(
     seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Budget: seconds of training a trial.")
     ] = None,
+    on: Annotated[
+        str, typer.Option(metavar="here|ray", help="One trial after the other, or on Ray.")
+    ] = "here",
+    address: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of a Ray that is there; else one is started.")
+    ] = "",
+    cores: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads a trial, and cores that Ray gives it.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(metavar="N", help="GPUs that Ray gives a trial, or a share.")
+    ] = None,
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="What to order by; default: the task's own.")
     ] = "",
@@ -51,28 +65,45 @@ def sweep(
 ) -> None:
     """Compare methods under one budget, over several seeds; a sweep folder is gone on with."""
     from loratory.cli.console import progress
-    from loratory.config import load
-    from loratory.errors import ConfigError
-    from loratory.sweep import Budget, Sweep, plan
+    from loratory.sweep import Budget, Sweep, Workers
     from loratory.sweep import sweep as run
 
+    workers = Workers(on, address, cores, gpus)
     if source.is_dir():
         set_here = {"methods", "seeds", "learning_rates", "steps", "tokens", "seconds", "overrides"}
         refuse(context, set_here, "only with a recipe; a sweep has its own plan.")
-        opened = Sweep.open(source)
+        same = Sweep.open(source)
+        begin: Callable[[], Sweep] = lambda: same  # noqa: E731
     else:
-        names = [name.strip() for name in methods.split(",") if name.strip()]
-        if not names:
-            raise ConfigError("--methods: none; name at least one, as --methods lora,ia3.")
-        recipe = load(source, overrides or ())
-        rates = _numbers(learning_rates)
         budget = Budget(steps, tokens, seconds)
-        trials = plan(recipe, names, seeds, budget)
-        facts = {"budget": vars(budget), "seeds": seeds}
-        opened = Sweep.create(trials, recipe, facts, rates)
-    with progress() as shown:
-        run(opened, shown)
+        begin = _planned(source, overrides, methods, seeds, learning_rates, budget)
+    with progress() as shown, workers.start(shown) as engine:
+        opened = begin()  # nothing is written before there is something to run it
+        shown.note(f"Stopped, it goes on with: loratory sweep {opened.folder}")
+        run(opened, shown, engine)
     _show(opened, metric, as_json)
+
+
+def _planned(
+    source: Path,
+    overrides: list[str] | None,
+    methods: str,
+    seeds: int,
+    learning_rates: str,
+    budget: Budget,
+) -> Callable[[], Sweep]:
+    """Return a function that makes the folder of a sweep, planned by a recipe and options."""
+    from loratory.config import load
+    from loratory.errors import ConfigError
+    from loratory.sweep import Sweep, plan
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--methods: none; name at least one, as --methods lora,ia3.")
+    recipe = load(source, overrides or ())
+    rates = _numbers(learning_rates)
+    trials = plan(recipe, names, seeds, budget)
+    return partial(Sweep.create, trials, recipe, {"budget": vars(budget), "seeds": seeds}, rates)
 
 
 def _numbers(text: str) -> list[float]:
@@ -91,16 +122,30 @@ def _numbers(text: str) -> list[float]:
 
 
 def _show(opened: Sweep, metric: str, as_json: bool) -> None:
+    """Print a sweep's summary; end with status 2 where trials failed.
+
+    Raises:
+        DataError: no trial has a result.
+        Exit: after printing.
+    """
     from loratory.cli.show import print_json
     from loratory.runs.files import write_text
     from loratory.sweep import summary
 
     found = summary(opened, metric)
     write_text(opened.folder / "summary.md", found.markdown())
+    failed = f"{', '.join(found.failed)} failed. To run again: loratory sweep {opened.folder}"
     if as_json:
-        print_json({"sweep": str(opened.folder), "summary": _plain(found)})
+        answer = {"sweep": str(opened.folder), "summary": _plain(found)}
+        if found.failed:
+            answer["error"] = {"type": "RunError", "problems": [failed]}
+        print_json(answer)
     else:
         typer.echo(f"{found.markdown()}\n{opened.folder}")
+        if found.failed:
+            typer.echo(f"loratory: {failed}", err=True)
+    if found.failed:
+        raise typer.Exit(2)
 
 
 def _plain(found: Any) -> dict[str, Any]:
@@ -112,5 +157,7 @@ def _plain(found: Any) -> dict[str, Any]:
         "base": found.base,
         "rows": rows,
         "refused": found.refused,
+        "failed": found.failed,
+        "at_once": found.at_once,
         "sentence": found.sentence,
     }

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loratory.errors import ConfigError
+from loratory.errors import ConfigError, RunError
 from loratory.runs.files import explain
 
-__all__ = ["free", "whole_folder"]
+__all__ = ["free", "new_folder", "whole_folder"]
 
 
 def free(target: Path, *, overwrite: bool) -> None:
@@ -24,6 +24,26 @@ def free(target: Path, *, overwrite: bool) -> None:
         raise ConfigError(
             f"{target}: is there already. Give another place, or --overwrite to replace it."
         )
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make `parent/name`, with a number added where another run took the same second.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not parent.is_dir():
+                raise RunError(f"{parent}: not a folder. Choose another output_dir.") from None
+            continue
+        except OSError as error:
+            raise explain(error, folder) from None
+        return folder
+    raise RunError(f"{parent}: a thousand runs of this name in one second. Choose another name.")
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from loratory.records import (
     to_lines,
 )
 from loratory.runs.files import explain, write_lines, write_text
+from loratory.runs.folder import new_folder
 
 __all__ = ["Run"]
 
@@ -76,7 +77,7 @@ class Run:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         now = datetime.now(UTC)
         name = f"{now:%Y%m%d-%H%M%S}-{config.name}-{digest}"
-        folder = _new_folder(Path(config.output_dir).expanduser(), name)
+        folder = new_folder(Path(config.output_dir).expanduser(), name)
         run = cls(folder, config)
         try:
             write_text(folder / "config.yaml", text)
@@ -254,22 +255,6 @@ class Run:
             what = self.folder / "config.yaml" if stage == "prepare" else self.folder
             raise RunError(f"{self.folder}: has no {name} yet. Run: loratory {stage} {what}")
         return path
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    """Make `parent/name`, with a number added where another run took the same second."""
-    for number in range(1, 1000):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not parent.is_dir():
-                raise RunError(f"{parent}: not a folder. Choose another output_dir.") from None
-            continue
-        except OSError as error:
-            raise explain(error, folder) from None
-        return folder
-    raise RunError(f"{parent}: a thousand runs of this name in one second. Choose another name.")
 
 
 def _records(cls: type[R], items: Any, path: Path) -> list[R]:

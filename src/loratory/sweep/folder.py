@@ -21,10 +21,12 @@ from loratory.config import RunConfig, to_mapping, to_yaml
 from loratory.errors import RunError
 from loratory.records import dump
 from loratory.runs.files import write_text
+from loratory.runs.folder import new_folder
 
 __all__ = ["Sweep", "Trial"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Trial:
     run: str = ""
     """Its run folder, within the sweep's; empty while there is none."""
     problem: str = ""
-    """Why it has no result, in words."""
+    """Why it can have no result, in words."""
+    fault: str = ""
+    """Why it has none yet though it was run, in words; it is run again."""
     values: dict[str, float] = field(default_factory=dict)
     """The tuned model's value of every metric."""
     base: dict[str, float] = field(default_factory=dict)
@@ -52,6 +56,12 @@ class Trial:
     """The lowest one of the training."""
     learning_rate: float | None = None
     """The one it was given, where a sweep tries several; else the recipe's."""
+    threads: int | None = None
+    """How many it was told to use; None where that was left to torch."""
+    began: float = 0.0
+    """When its process began, in seconds since 1970; 0 where that is not known."""
+    ended: float = 0.0
+    """When it ended."""
 
     @property
     def name(self) -> str:
@@ -96,7 +106,7 @@ class Sweep:
         text = to_yaml(recipe) + "".join(f"{method}-{seed}" for method, seed in trials)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe.name}-sweep-{digest}"
-        folder = Path(recipe.output_dir).expanduser() / name
+        folder = new_folder(Path(recipe.output_dir).expanduser(), name)
         made = cls(
             folder,
             [
@@ -129,7 +139,7 @@ class Sweep:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error}).") from None
         version = data.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise RunError(f"{path}: version {version!r}, this Loratory reads {SCHEMA_VERSION}.")
         return cls(folder, trials, data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -45,6 +46,10 @@ class Summary:
     """Best mean first."""
     refused: dict[str, str]
     """Methods without a result, and why."""
+    failed: dict[str, str]
+    """Trials that were run and have no result yet, by name, and why."""
+    at_once: int
+    """Most trials with a result that ran at the same time."""
     sentence: str
     """Who leads, in words."""
 
@@ -67,7 +72,13 @@ class Summary:
             )
         base = "" if self.base is None else f"Base model: {wording.score(self.base, self.metric)}. "
         lines += ["", f"{base}{self.sentence}"]
+        if self.at_once > 1:
+            lines.append(
+                f"Up to {self.at_once} trials ran at once: their seconds, on which Pareto marks "
+                "rest, were measured beside other trials."
+            )
         lines += [f"{method} has no result: {why}" for method, why in self.refused.items()]
+        lines += [f"{trial} failed: {why}" for trial, why in self.failed.items()]
         return "\n".join(lines) + "\n"
 
 
@@ -97,9 +108,9 @@ def summary(sweep: Sweep, metric: str = "") -> Summary:
         if metric in trial.values and metric in sweep.directions:
             done.setdefault(trial.method, []).append(trial)
     if not done:
-        problems = sorted({trial.problem for trial in sweep.trials if trial.problem})
+        problems = sorted({t.problem or t.fault for t in sweep.trials} - {""})
         if not sweep.directions and problems:
-            raise DataError(f"no trial has a result: {' '.join(problems)}")
+            raise DataError(f"{sweep.folder}: no trial has a result: {' '.join(problems)}")
         raise DataError(f"--metric: no trial has '{metric}'. {suggest(metric, sweep.directions)}")
     values = {method: [t.values[metric] for t in trials] for method, trials in done.items()}
     first = leaders(values, lower_is_better=lower_is_better)
@@ -138,7 +149,22 @@ def summary(sweep: Sweep, metric: str = "") -> Summary:
         base=fmean(base) if base else None,
         rows=tuple(rows),
         refused=refused,
+        failed={trial.name: trial.fault for trial in sweep.trials if trial.fault},
+        at_once=at_once(sweep.trials),
         sentence=_sentence(first, rows, metric),
+    )
+
+
+def at_once(trials: Iterable[Trial]) -> int:
+    """Return the most trials that ran at the same time; one that ended as another began did not.
+
+    Args:
+        trials: of which those count whose process has a known beginning and end.
+    """
+    timed = [trial for trial in trials if trial.ended > trial.began]
+    return max(
+        (sum(other.began <= trial.began < other.ended for other in timed) for trial in timed),
+        default=0,
     )
 
 
