@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import importlib
+import sys
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
+import jinja2
 import pytest
 
 import tiny
@@ -24,6 +30,24 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory):
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects_to_collect():
+    """Let the collections that every training asks for pass over what was there before.
+
+    The modules of torch, transformers and peft are some hundred thousand objects.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_compiled_once():
+    """Compile each template once: peft writes a model card into every checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", functools.cache(jinja2.Environment.compile))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +71,36 @@ def prove_here(monkeypatch: pytest.MonkeyPatch):
 def fresh_process(prove_here: None, monkeypatch: pytest.MonkeyPatch):
     """Prove saved adapters as a user's run does, in a process of its own."""
     monkeypatch.setattr("loratory.tuning.process.run_module", run_module)
+
+
+class Answer(NamedTuple):
+    """What a command left: its exit status and both of its streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentences(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("loratory:")]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Return a function that runs one command in this process."""
+    from loratory.cli import main
+
+    def run(*argv: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["loratory", *map(str, argv)])
+        capsys.readouterr()
+        # As a user's process has it: what libraries deprecate is no concern of a run.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(SystemExit) as stop:
+                main()
+        return Answer(stop.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

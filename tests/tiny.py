@@ -21,7 +21,7 @@ CORPUS = (
 
 def tokenizer(*, chat: bool = False, pad: bool = True, bos: bool = False):
     """A fast tokenizer; with `chat` it has a template whose turns end in its end token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     raw = Tokenizer(models.BPE())
@@ -35,10 +35,6 @@ def tokenizer(*, chat: bool = False, pad: bool = True, bos: bool = False):
         show_progress=False,
     )
     raw.train_from_iterator([CORPUS] * 4, trainer)
-    if bos:
-        raw.post_processor = processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", 2)]
-        )
     extra = {"pad_token": "<pad>"} if pad else {}
     made = PreTrainedTokenizerFast(
         tokenizer_object=raw,
@@ -49,7 +45,19 @@ def tokenizer(*, chat: bool = False, pad: bool = True, bos: bool = False):
     )
     if chat:
         made.chat_template = CHAT_TEMPLATE
-    return made
+    return framed(made, "<s> $A") if bos else made
+
+
+def framed(tok, text: str):
+    """Let a tokenizer put `<s>` and `</s>` around every text, as `text` says."""
+    from tokenizers import processors
+
+    there = [token for token in ("<s>", "</s>") if token in text.split()]
+    special = [(token, tok.convert_tokens_to_ids(token)) for token in there]
+    tok.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=text, special_tokens=special
+    )
+    return tok
 
 
 def save(model, tok, folder: Path) -> Path:
@@ -58,147 +66,75 @@ def save(model, tok, folder: Path) -> Path:
     return folder
 
 
-def llama(folder: Path, *, chat: bool = True, pad_is_end: bool = True) -> Path:
-    """Decoder-only with grouped heads; with `pad_is_end` padding and end token are one."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+"""The shape of every tiny model, in the names that transformers knows for all of them."""
+POSITIONS = {"max_position_embeddings": 1024}
 
+
+def made(kind: str, tok, **fields):
+    """A model of transformers' class `kind`, of the tiny shape but for `fields`."""
+    import torch
+    import transformers
+
+    cls = getattr(transformers, kind)
+    torch.manual_seed(0)
+    return cls(cls.config_class(**{"vocab_size": len(tok), **SHAPE, **fields}))
+
+
+def ends(tok, *names: str) -> dict[str, int]:
+    """The numbers of a tokenizer's special tokens, in a config's names: `eos`, `bos`, `pad`."""
+    return {f"{name}_token_id": getattr(tok, f"{name}_token_id") for name in names}
+
+
+def llama(folder: Path, *, chat: bool = True, pad_is_end: bool = True, **fields) -> Path:
+    """Decoder-only with grouped heads; with `pad_is_end` padding and end token are one."""
     tok = tokenizer(chat=chat)
     if pad_is_end:
         tok.pad_token = tok.eos_token
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tok),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        eos_token_id=tok.eos_token_id,
-        bos_token_id=tok.bos_token_id,
-        pad_token_id=tok.pad_token_id,
-    )
-    return save(LlamaForCausalLM(config), tok, folder)
+    own = {"intermediate_size": 64, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    known = {**own, **POSITIONS, **ends(tok, "eos", "bos", "pad")}
+    return save(made("LlamaForCausalLM", tok, **{**known, **fields}), tok, folder)
 
 
 def gpt2(folder: Path) -> Path:
     """Decoder-only as GPT-2 is: no chat template, no pad token, Conv1D layers."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     tok = tokenizer(pad=False)
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tok),
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=1024,
-        eos_token_id=tok.eos_token_id,
-        bos_token_id=tok.eos_token_id,
-    )
-    return save(GPT2LMHeadModel(config), tok, folder)
+    known = {**ends(tok, "eos"), "bos_token_id": tok.eos_token_id}
+    return save(made("GPT2LMHeadModel", tok, **POSITIONS, **known), tok, folder)
 
 
 def t5(folder: Path) -> Path:
     """Encoder-decoder with relative positions."""
-    import torch
-    from tokenizers import processors
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    tok = tokenizer()
-    tok.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", tok.eos_token_id)]
-    )
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(tok),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        eos_token_id=tok.eos_token_id,
-        pad_token_id=tok.pad_token_id,
-        decoder_start_token_id=tok.pad_token_id,
-    )
-    return save(T5ForConditionalGeneration(config), tok, folder)
+    tok = framed(tokenizer(), "$A </s>")
+    own = {"d_kv": 8, "d_ff": 64, "num_decoder_layers": 2}
+    known = {**ends(tok, "eos", "pad"), "decoder_start_token_id": tok.pad_token_id}
+    return save(made("T5ForConditionalGeneration", tok, **own, **known), tok, folder)
 
 
 def bart(folder: Path) -> Path:
     """Encoder-decoder with learnt positions and a forced first token."""
-    import torch
-    from tokenizers import processors
-    from transformers import BartConfig, BartForConditionalGeneration
-
-    tok = tokenizer()
-    tok.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", tok.eos_token_id)]
-    )
-    torch.manual_seed(0)
-    config = BartConfig(
-        vocab_size=len(tok),
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        max_position_embeddings=1024,
-        bos_token_id=2,
-        eos_token_id=tok.eos_token_id,
-        pad_token_id=tok.pad_token_id,
-        decoder_start_token_id=tok.eos_token_id,
-    )
-    model = BartForConditionalGeneration(config)
-    model.generation_config.forced_bos_token_id = 2
+    tok = framed(tokenizer(), "<s> $A </s>")
+    own = {"decoder_layers": 2, "decoder_attention_heads": 4}
+    own |= {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    known = {**ends(tok, "eos", "bos", "pad"), "decoder_start_token_id": tok.eos_token_id}
+    model = made("BartForConditionalGeneration", tok, **own, **POSITIONS, **known)
+    model.generation_config.forced_bos_token_id = tok.bos_token_id
     model.generation_config.forced_eos_token_id = tok.eos_token_id
     return save(model, tok, folder)
 
 
 def bert(folder: Path) -> Path:
     """Encoder without a head, as sentence encoders are saved."""
-    import torch
-    from tokenizers import processors
-    from transformers import BertConfig, BertModel
-
-    tok = tokenizer()
-    tok.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", tok.eos_token_id)]
-    )
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tok),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=1024,
-        pad_token_id=tok.pad_token_id,
-    )
-    return save(BertModel(config), tok, folder)
+    tok = framed(tokenizer(), "<s> $A </s>")
+    known = {"intermediate_size": 64, **POSITIONS, **ends(tok, "pad")}
+    return save(made("BertModel", tok, **known), tok, folder)
 
 
 def distilbert(folder: Path) -> Path:
     """Encoder whose classification head has two layers that no checkpoint of it holds."""
-    import torch
-    from transformers import DistilBertConfig, DistilBertModel
-
     tok = tokenizer()
-    torch.manual_seed(0)
-    config = DistilBertConfig(
-        vocab_size=len(tok),
-        dim=32,
-        n_layers=2,
-        n_heads=4,
-        hidden_dim=64,
-        max_position_embeddings=1024,
-        pad_token_id=tok.pad_token_id,
-    )
-    return save(DistilBertModel(config), tok, folder)
+    known = {"hidden_dim": 64, **POSITIONS, **ends(tok, "pad")}
+    return save(made("DistilBertModel", tok, **known), tok, folder)
 
 
 BUILDERS = {
@@ -250,3 +186,33 @@ def examples(n: int, *, labels: bool = False):
         )
         for i in range(n)
     ]
+
+
+def rows(spec, n: int):
+    """Encoded rows of unequal length, of a task for the model's family."""
+    classify = spec.family == "classifier"
+    return encoder(spec, two_classes() if classify else None).all(examples(n, labels=classify))
+
+
+def collated(spec, model, rows):
+    """Encoded rows as one batch, as a training of the model has it."""
+    from loratory.tuning.encode import collate
+
+    return collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None))(rows)
+
+
+def inputs(batch):
+    """A batch without its labels, to be put into a model for its logits."""
+    return {key: value for key, value in batch.items() if not key.endswith("labels")}
+
+
+def shaken(model, seed: int, by: float):
+    """Move every trainable value of a model from its start, as a training would."""
+    import torch
+
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * by)
+    return model

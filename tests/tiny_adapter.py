@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+import tiny
 from loratory.tuning.adapter import save_adapter
 from tiny_run import Run
 
@@ -13,12 +14,17 @@ CLASSIFIERS = ("bert", "distilbert")
 
 
 def moved(run: Run, seed: int = 3, by: float = 0.2) -> Run:
-    """Move every trainable value from its start, as a training would."""
-    torch.manual_seed(seed)
+    """Move every trainable value of a run from its start, as a training would."""
+    tiny.shaken(run.model, seed, by)
+    return run
+
+
+def head_moved(run: Run) -> Run:
+    """Move a classifier's head alone, beside an adapter that is as it started: without effect."""
     with torch.no_grad():
-        for parameter in run.model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * by)
+        for key, parameter in run.model.named_parameters():
+            if "modules_to_save" in key:
+                parameter.add_(0.3 * torch.ones_like(parameter).cumsum(0))
     return run
 
 

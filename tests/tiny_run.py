@@ -39,8 +39,7 @@ class Run:
         loaded = load(self.spec, ("negative", "positive"), 0)
         self.method = method or Lora(r=2)
         self.model = self.method.attach(loaded.model, self.spec.family, 7, loaded.heads)
-        task = tiny.two_classes() if classify else None
-        rows = tiny.encoder(self.spec, task).all(tiny.examples(24, labels=bool(classify)))
+        rows = tiny.rows(self.spec, 24)
         self.rows, self.validation = rows[:18], rows[18:]
         self.folder = folder
         folder.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ saved, loaded onto a fresh model, merged. The tests look at what was seen on the
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 import torch
 from peft import PeftModel
 
+import formulas
 import tiny
+from crossed import thinned
 from loratory.errors import ModelError
 from loratory.methods.base import EXPECTED, METHODS, attach_peft, target_names
 from loratory.registry import field_docs
 from loratory.tuning.adapter import save_adapter
-from loratory.tuning.encode import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import empty, heads_of, load
 
@@ -50,7 +52,13 @@ CASES = [
     and (model != "gpt2" or getattr(METHODS.get(name), "conv1d", True))
 ]
 every_method = pytest.mark.parametrize("name", OURS)
-every_case = pytest.mark.parametrize("life", CASES, indirect=True, ids="-".join)
+FEW = [
+    pytest.param(case.values, marks=case.marks, id="-".join(case.values)) for case in thinned(CASES)
+]
+every_case = pytest.mark.parametrize("life", FEW, indirect=True)
+every_counted_case = pytest.mark.parametrize(
+    "life", [case for case in FEW if case.values[0][0] in formulas.COUNTS], indirect=True
+)
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in EXPECTED]
 
 
@@ -65,19 +73,6 @@ def loaded_of(model_name, tiny_models, seed=0):
     return load(spec, LABELS, seed)
 
 
-def attached(name, model_name, tiny_models, seed=0):
-    loaded = loaded_of(model_name, tiny_models)
-    return loaded, made(name).attach(loaded.model, loaded.spec.family, seed, loaded.heads)
-
-
-def batch_for(loaded, model):
-    classify = loaded.spec.family == "classifier"
-    encoder = tiny.encoder(loaded.spec, tiny.two_classes() if classify else None)
-    rows = encoder.all(tiny.examples(6, labels=classify))
-    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    return collate(loaded.spec, shift)(rows)
-
-
 def trainable(model):
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -87,10 +82,9 @@ class Life:
     """What was seen of one method on one model."""
 
     name: str
+    model_name: str
     loaded: Any
     model: Any
-    layers: list[tuple[int, int]]
-    """Inputs and outputs of the linear layers outside the heads."""
     head_parameters: int
     losses: dict[str, float]
     """Summed loss of one batch: `base`, `start`, `end`, `reloaded`, `merged`."""
@@ -105,18 +99,10 @@ class Life:
 def life(request, tiny_models, tmp_path_factory):
     name, model_name = request.param
     loaded = loaded_of(model_name, tiny_models)
-    output = loaded.model.get_output_embeddings()
-    layers = [
-        tuple(module.weight.shape[::-1] if type(module).__name__ == "Linear" else m_shape(module))
-        for key, module in loaded.model.named_modules()
-        if type(module).__name__ in ("Linear", "Conv1D")
-        and module is not output
-        and not any(key.startswith(head) for head in loaded.heads)
-    ]
     head_parameters = sum(
         p.numel() for head in loaded.heads for p in loaded.model.get_submodule(head).parameters()
     )
-    batch = batch_for(loaded, loaded.model)
+    batch = tiny.collated(loaded.spec, loaded.model, tiny.rows(loaded.spec, 6))
 
     def loss(model):
         with torch.no_grad():
@@ -148,40 +134,17 @@ def life(request, tiny_models, tmp_path_factory):
     except (AttributeError, NotImplementedError, ValueError) as error:
         merge_error = str(error)
     return Life(
-        name, loaded, model, layers, head_parameters, losses, steps, moved, unwanted, merge_error
+        name,
+        model_name,
+        loaded,
+        model,
+        head_parameters,
+        losses,
+        steps,
+        moved,
+        unwanted,
+        merge_error,
     )
-
-
-def m_shape(conv1d):
-    return tuple(conv1d.weight.shape)  # Conv1D keeps its weight as inputs × outputs
-
-
-def width(life):
-    return life.loaded.spec.config.hidden_size
-
-
-COUNTS = {
-    "lora": lambda life: sum(8 * (i + o) for i, o in life.layers),
-    "adalora": lambda life: sum(12 * (i + o + 1) for i, o in life.layers),
-    "fourierft": lambda life: 50 * len(life.layers),
-    "hra": lambda life: sum(8 * i for i, _ in life.layers),
-    "loha": lambda life: sum(2 * 8 * (i + o) for i, o in life.layers),
-    "miss": lambda life: sum(16 * o for _, o in life.layers),
-    "oft": lambda life: sum(i // 8 * (8 * 7 // 2) for i, _ in life.layers),
-    "p_tuning": lambda life: (
-        4 * (2 if life.loaded.spec.family == "seq2seq" else 1) * width(life)
-        + (width(life) + 1) * 16
-        + (16 + 1) * 16
-        + (16 + 1) * width(life)
-    ),
-    "prompt_tuning": lambda life: (
-        4 * (2 if life.loaded.spec.family == "seq2seq" else 1) * width(life)
-    ),
-    "shira": lambda life: sum(4 * (i + o) for i, o in life.layers),
-    "trainable_tokens": lambda life: 3 * width(life),
-    "vera": lambda life: sum(16 + o for _, o in life.layers),
-}
-"""Trainable parameters by each paper's formula, heads apart."""
 
 
 @every_method
@@ -217,11 +180,10 @@ def test_something_is_trainable_and_not_everything(life):
     assert all(p.dtype == torch.float32 for p in chosen)
 
 
-@every_case
+@every_counted_case
 def test_the_count_is_the_papers(life):
-    if life.name not in COUNTS:
-        pytest.skip("no formula")
-    assert trainable(life.model) - life.head_parameters == COUNTS[life.name](life)
+    expected = formulas.COUNTS[life.name](made(life.name), formulas.MODELS[life.model_name])
+    assert trainable(life.model) - life.head_parameters == expected
 
 
 @every_case
@@ -257,10 +219,11 @@ def test_merged_weights_are_the_adapters_or_merging_is_refused(life):
 
 @every_method
 def test_the_start_is_drawn_under_the_seed(name, tiny_models):
-    model_name = next(m for n, m in CASES if n == name)
+    loaded = loaded_of(next(m for n, m in CASES if n == name), tiny_models)
+    bases = [copy.deepcopy(loaded.model) for _ in range(3)]
     one, two, other = (
-        dict(attached(name, model_name, tiny_models, seed)[1].named_parameters())
-        for seed in (1, 1, 2)
+        dict(made(name).attach(base, loaded.spec.family, seed, loaded.heads).named_parameters())
+        for base, seed in zip(bases, (1, 1, 2), strict=True)
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert one.keys() == other.keys()

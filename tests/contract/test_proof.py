@@ -23,7 +23,16 @@ def model_for(place: int, name: str) -> str:
     return able[place % len(able)]
 
 
-CASES = [(name, model_for(place, name)) for place, name in enumerate(METHODS.names())]
+# Those that peft implements go one way; of them a few are among the fast tests.
+FAST = {"adalora", "ia3", "lora", "prompt_tuning"}
+CASES = [
+    pytest.param(
+        name,
+        model_for(place, name),
+        marks=() if name in FAST or METHODS.get(name).defined_in else pytest.mark.slow,
+    )
+    for place, name in enumerate(METHODS.names())
+]
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in EXPECTED]
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 import tiny
+from crossed import crossed
 from loratory.methods.lora import Lora
 from loratory.tuning import lora_model
 from loratory.tuning.lora import LoraLinear
@@ -164,7 +165,6 @@ def test_over_bfloat16_our_dora_starts_at_the_base_and_pefts_only_near_it(tiny_m
 
 
 FAMILIES = {"llama": "causal", "gpt2": "causal", "t5": "seq2seq", "distilbert": "classifier"}
-every_model = pytest.mark.parametrize("model_name", FAMILIES)
 
 
 def loaded_of(model_name, tiny_models, seed=0):
@@ -180,23 +180,12 @@ def logits(loaded, model):
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits
 
 
-def shaken(model):
-    """Every trained number away from its start."""
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model
-
-
-@every_model
-@every_method
+@crossed(model_name=list(FAMILIES), name=list(METHODS))
 def test_peft_loads_what_we_save(model_name, name, tiny_models, tmp_path):
     ours = loaded_of(model_name, tiny_models)
     lora_model.apply(ours.model, METHODS[name], heads=ours.heads)
     before = logits(ours, loaded_of(model_name, tiny_models).model)
-    expected = logits(ours, shaken(ours.model))
+    expected = logits(ours, tiny.shaken(ours.model, 4, 0.1))
     assert not torch.allclose(expected, before, atol=1e-3)
     lora_model.save(ours.model, tmp_path, family=ours.spec.family, heads=ours.heads)
     base = loaded_of(model_name, tiny_models, seed=8).model
@@ -205,13 +194,12 @@ def test_peft_loads_what_we_save(model_name, name, tiny_models, tmp_path):
     torch.testing.assert_close(logits(ours, theirs), expected, atol=1e-5, rtol=1e-5)
 
 
-@every_model
-@every_method
+@crossed(model_name=list(FAMILIES), name=list(METHODS))
 def test_we_load_what_peft_saves(model_name, name, tiny_models, tmp_path):
     theirs = loaded_of(model_name, tiny_models)
     family = theirs.spec.family
     adapted = METHODS[name].attach(theirs.model, family, 3, theirs.heads)
-    expected = logits(theirs, shaken(adapted).eval())
+    expected = logits(theirs, tiny.shaken(adapted, 4, 0.1).eval())
     adapted.save_pretrained(tmp_path / "theirs")
     ours = loaded_of(model_name, tiny_models, seed=8)
     made = lora_model.load(ours.model, tmp_path / "theirs")

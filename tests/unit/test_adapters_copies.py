@@ -6,66 +6,25 @@ import copy
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import tiny
+from crossed import crossed
 from loratory.errors import ModelError
 from loratory.methods.base import METHODS
 from loratory.methods.bitfit import BitFit
 from loratory.methods.full import Full
 from loratory.methods.layerwise import Layerwise
 from loratory.tuning.adapter import save_adapter
-from loratory.tuning.encode import collate
 from loratory.tuning.model import load
-from tiny_run import Run
+from tiny_method import On
 
 OURS = ("bitfit", "layerwise", "full")
 every_method = pytest.mark.parametrize("name", OURS)
 every_model = pytest.mark.parametrize("model_name", list(tiny.BUILDERS))
-
-
-class On:
-    """A tiny model with a method on it, and a batch."""
-
-    def __init__(self, method, folder, dtype="float32"):
-        classify = "bert" in folder.name
-        self.spec = tiny.spec(folder, classify=classify, dtype=dtype)
-        loaded = load(self.spec, ("negative", "positive"), 0)
-        self.heads = loaded.heads
-        self.weights = {k: p.detach().clone() for k, p in loaded.model.named_parameters()}
-        self.body = {
-            key: tuple(weight.shape)
-            for key, weight in self.weights.items()
-            if not key.startswith(tuple(f"{head}." for head in loaded.heads))
-        }
-        task = tiny.two_classes() if classify else None
-        rows = tiny.encoder(self.spec, task).all(tiny.examples(4, labels=classify))
-        shift = getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
-        batch = collate(self.spec, shift)(rows)
-        self.batch = {key: value for key, value in batch.items() if not key.endswith("labels")}
-        self.base = self.logits(loaded.model)
-        self.model = method.attach(loaded.model, self.spec.family, 0, loaded.heads)
-
-    def logits(self, model=None):
-        with torch.no_grad():
-            return (model or self.model).eval()(**self.batch).logits
-
-    def move(self, size=0.1):
-        torch.manual_seed(5)
-        with torch.no_grad():
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn_like(parameter) * size)
-        return self
-
-    def trained(self):
-        return {k: p for k, p in self.model.named_parameters() if p.requires_grad}
-
-    def count(self):
-        found = [p.numel() for k, p in self.trained().items() if "modules_to_save" not in k]
-        return sum(found)
+every_pair = crossed(name=OURS, model_name=list(tiny.BUILDERS))
 
 
 @every_model
@@ -104,17 +63,7 @@ def test_bitfits_count_of_bert_base():
     assert BitFit().count(widths) == 102_144
 
 
-@every_method
-@every_model
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_it_starts_at_the_base_model_in_float32_copies(name, model_name, dtype, tiny_models):
-    on = On(METHODS.get(name)(), tiny_models(model_name), dtype)
-    assert torch.equal(on.logits(), on.base)
-    assert all(p.dtype == torch.float32 for p in on.trained().values())
-
-
-@every_method
-@every_model
+@every_pair
 def test_the_base_models_weights_are_untouched_and_can_be_had_again(name, model_name, tiny_models):
     on = On(METHODS.get(name)(), tiny_models(model_name)).move()
     assert not torch.allclose(on.logits(), on.base, atol=1e-3)
@@ -126,8 +75,7 @@ def test_the_base_models_weights_are_untouched_and_can_be_had_again(name, model_
             assert torch.equal(parameter, on.weights[key]), key
 
 
-@every_method
-@every_model
+@every_pair
 def test_gradients_flow_to_the_copies_and_nowhere_else(name, model_name, tiny_models):
     on = On(METHODS.get(name)(), tiny_models(model_name))
     on.model.eval()(**on.batch).logits.square().sum().backward()
@@ -135,9 +83,7 @@ def test_gradients_flow_to_the_copies_and_nowhere_else(name, model_name, tiny_mo
         assert (parameter.grad is not None) == parameter.requires_grad, key
 
 
-@every_method
-@every_model
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@crossed(name=OURS, model_name=list(tiny.BUILDERS), dtype=["float32", "bfloat16"])
 def test_merged_it_is_the_same_model_bit_for_bit(name, model_name, dtype, tiny_models):
     on = On(METHODS.get(name)(), tiny_models(model_name), dtype).move()
     expected = on.logits()
@@ -216,17 +162,6 @@ def test_naming_one_of_two_tied_weights_trains_both(tiny_models):
 
 
 @every_method
-@pytest.mark.parametrize("model_name", ["llama", "gpt2", "bart"])
-def test_generation_is_the_same_with_a_cache_and_without(name, model_name, tiny_models):
-    on = On(METHODS.get(name)(), tiny_models(model_name)).move(0.3)
-    model = on.model.eval()
-    inputs = {k: v[:1] for k, v in on.batch.items() if not k.startswith("decoder")}
-    options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
-    with_cache = model.generate(**inputs, **options, use_cache=True)
-    assert torch.equal(with_cache, model.generate(**inputs, **options, use_cache=False))
-
-
-@every_method
 def test_two_adapters_on_one_model_are_switched_between(name, tiny_models, tmp_path):
     first = On(METHODS.get(name)(), tiny_models("llama")).move()
     second = On(METHODS.get(name)(), tiny_models("llama")).move(0.2)
@@ -255,19 +190,6 @@ def test_the_file_holds_no_base_weights(name, tiny_models):
     state = get_peft_model_state_dict(on.model)
     assert sum(tensor.numel() for tensor in state.values()) == on.count()
     assert not any("base_layer" in key or "default" in key for key in state)
-
-
-@every_method
-def test_training_leaves_the_file_of_what_was_trained(name, tiny_models, tmp_path):
-    run = Run(tiny_models("llama"), tmp_path / "run", method=METHODS.get(name)())
-    run.train()
-    losses = [line["loss"] for line in run.log() if "loss" in line]
-    assert losses[-1] < losses[0]
-    loaded = load(run.spec, (), 0)
-    again = PeftModel.from_pretrained(loaded.model, str(run.folder / "adapter"))
-    trained = dict(run.model.named_parameters())
-    for key, parameter in again.named_parameters():
-        assert torch.equal(parameter, trained[key]), key
 
 
 def test_steps_too_small_for_bfloat16_are_kept_in_the_copy(tiny_models):
@@ -327,19 +249,6 @@ def test_a_bias_that_was_added_is_added_to_what_the_layer_gives(tiny_models):
     bias = layer.bitfit_copy_bias.default
     torch.testing.assert_close(layer(x), x @ layer.base_layer.weight.T + bias)
     assert layer.base_layer.bias is None
-
-
-@every_method
-def test_loaded_without_a_first_copy_in_memory_it_is_the_same(name, tiny_models, tmp_path):
-    """And in float32 on a bfloat16 base, where peft's own way would round it."""
-    on = On(METHODS.get(name)(), tiny_models("llama"), "bfloat16").move()
-    expected = on.logits()
-    save_adapter(on.model, on.spec, tmp_path)
-    fresh = load(on.spec, (), 9).model
-    again = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"), low_cpu_mem_usage=True)
-    assert torch.equal(on.logits(again), expected)
-    trained = {key: p for key, p in again.named_parameters() if f"{name}_" in key}
-    assert trained and all(p.dtype == torch.float32 and not p.is_meta for p in trained.values())
 
 
 def test_one_module_in_two_places_is_refused(tiny_models):

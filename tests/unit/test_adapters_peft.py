@@ -18,7 +18,6 @@ import tiny
 from loratory.methods.base import METHODS
 from loratory.tuning.adapter import save_adapter
 from loratory.tuning.adapters import FullConfig, FullTuner, registration
-from loratory.tuning.encode import collate
 from loratory.tuning.model import empty, heads_of, load
 from tiny_run import Run
 
@@ -66,14 +65,9 @@ with torch.no_grad():
 def test_plain_peft_loads_it_in_a_new_process(name, tiny_models, tmp_path):
     folder = tiny_models("llama")
     loaded = load(tiny.spec(folder), (), 0)
-    model = METHODS.get(name)().attach(loaded.model, "causal", 0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model = tiny.shaken(METHODS.get(name)().attach(loaded.model, "causal", 0), 5, 0.1)
     save_adapter(model, loaded.spec, tmp_path)
-    batch = collate(loaded.spec, None)(tiny.encoder(loaded.spec).all(tiny.examples(3)))
-    batch = {key: value for key, value in batch.items() if not key.endswith("labels")}
+    batch = tiny.inputs(tiny.collated(loaded.spec, model, tiny.rows(loaded.spec, 3)))
     torch.save(batch, tmp_path / "batch")
     files = [str(path) for path in (folder, tmp_path / "adapter", tmp_path / "batch")]
     subprocess.run(

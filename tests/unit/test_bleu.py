@@ -15,11 +15,7 @@ from loratory.errors import ConfigError, DataError
 from loratory.evaluation.score import score
 from loratory.metrics.bleu import Bleu, bleu_score
 from loratory.records import Prediction
-
-
-def value(metric: Bleu, *pairs: tuple[str, tuple[str, ...]]) -> float | None:
-    rows = [Prediction(str(i), text, references) for i, (text, references) in enumerate(pairs)]
-    return score(rows, [metric], resamples=5)[0].value
+from measured import value
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -12,24 +11,9 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from loratory import pipeline
-from loratory.cli import main
 from loratory.tuning import fresh, process
 from loratory.tuning.saved import find
 from tiny_adapter import adapter
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    def run(*argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["loratory", *map(str, argv)])
-        capsys.readouterr()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pytest.raises(SystemExit) as stop:
-                main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from peft import PeftModel
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 import tiny
+from crossed import crossed, few
 from loratory.config import from_mapping, to_mapping
 from loratory.errors import ConfigError, ModelError
 from loratory.methods.base import EXPECTED, METHODS, TASK_TYPES
 from loratory.methods.peft_types import REFUSED, TYPES
 from loratory.registry import Registry
 from loratory.tuning.adapter import save_adapter
-from loratory.tuning.encode import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import empty, load
 
@@ -39,6 +39,8 @@ SMALL = {
     "waveft": {"n_frequency": 50},
 }
 every_type = pytest.mark.parametrize("name", sorted(TYPES))
+# Of the types that are trained, a few are among the fast tests.
+few_types = pytest.mark.parametrize("name", few(sorted(TYPES), sorted(TYPES)[::5]))
 
 
 def made(name, **values):
@@ -84,7 +86,7 @@ def test_it_survives_a_recipe(name):
     assert METHODS.holds(config.method) and config.method.paper and config.method.__doc__
 
 
-@every_type
+@few_types
 def test_it_trains_saves_loads_and_merges_as_the_table_says(name, tiny_models, tmp_path):
     spec = tiny.spec(tiny_models("llama"))
     method = made(name)
@@ -94,7 +96,7 @@ def test_it_trains_saves_loads_and_merges_as_the_table_says(name, tiny_models, t
     count = sum(p.numel() for p in chosen)
     if name != "adamss":  # its subspaces depend on the weights
         assert sum(p.numel() for p in bare.parameters() if p.requires_grad) == count > 0
-    batch = collate(spec)(tiny.encoder(spec).all(tiny.examples(6)))
+    batch = tiny.collated(spec, model, tiny.rows(spec, 6))
     optimiser, losses = torch.optim.AdamW(chosen, lr=1e-3), []
     for _ in range(3):
         total, _ = loss_sum(model, batch)
@@ -129,8 +131,10 @@ def test_gpt2s_layers_are_adapted_or_refused_as_the_table_says(name, tiny_models
             made(name).attach(empty(spec, ()), "causal", 0)
 
 
-@pytest.mark.parametrize("model_name", ["t5", "distilbert"])
-@pytest.mark.parametrize("name", [n for n in sorted(TYPES) if len(TYPES[n].families) == 3])
+@crossed(
+    name=[n for n in sorted(TYPES) if len(TYPES[n].families) == 3],
+    model_name=["t5", "distilbert"],
+)
 def test_the_other_families_can_be_tried_without_storage(name, model_name, tiny_models):
     classify = model_name == "distilbert"
     spec = tiny.spec(tiny_models(model_name), classify=classify)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from crossed import crossed
 from loratory.config import DecodeConfig
 from loratory.errors import ModelError
 from loratory.methods.base import EXPECTED
@@ -30,8 +31,7 @@ METHOD = {
     "prefix_tuning": PrefixTuning(num_virtual_tokens=3),
     "p_tuning": PTuning(num_virtual_tokens=3, encoder_hidden_size=8),
 }
-every_model = pytest.mark.parametrize("model_name", ["llama", "gpt2", "t5", "bart"])
-every_method = pytest.mark.parametrize("name", list(METHOD))
+every_pair = crossed(model_name=["llama", "gpt2", "t5", "bart"], name=list(METHOD))
 
 
 def lively(spec):
@@ -51,12 +51,7 @@ def tuned(tiny_models, tmp_path):
     def make(model_name, name):
         spec = tiny.spec(tiny_models(model_name))
         model = METHOD[name].attach(lively(spec).model, spec.family, 1)
-        torch.manual_seed(2)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn_like(parameter))
-        save_adapter(model, spec, tmp_path)
+        save_adapter(tiny.shaken(model, 2, 1.0), spec, tmp_path)
         return spec, with_adapter(lively(spec), tmp_path / "adapter")
 
     return make
@@ -73,8 +68,7 @@ def logits(spec, model, prompt, answer):
         return model(input_ids=torch.tensor([prompt]), decoder_input_ids=ids).logits[0, -1]
 
 
-@every_method
-@every_model
+@every_pair
 def test_generated_is_what_plain_forward_passes_give(model_name, name, tuned):
     spec, model = tuned(model_name, name)
     encoder = tiny.encoder(spec)
@@ -94,8 +88,7 @@ def test_generated_is_what_plain_forward_passes_give(model_name, name, tuned):
     assert len(set(found.values())) > 1, "they all say the same"
 
 
-@every_method
-@every_model
+@every_pair
 def test_likelihoods_are_those_of_plain_forward_passes(model_name, name, tuned):
     spec, model = tuned(model_name, name)
     encoder = tiny.encoder(spec)
@@ -110,7 +103,7 @@ def test_likelihoods_are_those_of_plain_forward_passes(model_name, name, tuned):
             assert value == pytest.approx(total, abs=2e-4)
 
 
-@every_method
+@pytest.mark.parametrize("name", list(METHOD))
 def test_the_vectors_change_what_is_said(name, tuned):
     spec, model = tuned("llama", name)
     rows = tiny.examples(3)

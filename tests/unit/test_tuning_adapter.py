@@ -17,13 +17,14 @@ from transformers import (
 )
 
 import tiny
+from crossed import crossed, few
 from loratory.errors import ModelError
 from loratory.methods.lora import Lora
 from loratory.tuning.adapter import save_adapter, with_adapter
-from loratory.tuning.encode import collate
 from loratory.tuning.model import load
 from tiny_run import Run
 
+FAST = ("llama", "t5", "bert")
 CLASSIFIERS = ("bert", "distilbert", "llama with head")
 AUTO = {
     "llama": AutoModelForCausalLM,
@@ -37,25 +38,18 @@ def trained(name, tiny_models, folder: Path, method=None) -> Run:
     """A run whose every trainable value was moved by training, and then some."""
     classify = {"llama with head": "head"}.get(name, name in CLASSIFIERS)
     run = Run(tiny_models(name.split()[0]), folder / "run", classify=classify, method=method)
-    torch.manual_seed(11)
-    with torch.no_grad():
-        for parameter in run.model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    save_adapter(run.model, run.spec, run.folder)
+    save_adapter(tiny.shaken(run.model, 11, 0.1), run.spec, run.folder)
     run.model.eval()
     return run
 
 
 def logits(model, run: Run) -> torch.Tensor:
-    shift = getattr(run.model, "prepare_decoder_input_ids_from_labels", None)
-    batch = collate(run.spec, shift)(run.validation)
-    inputs = {key: value for key, value in batch.items() if not key.endswith("labels")}
+    batch = tiny.collated(run.spec, run.model, run.validation)
     with torch.no_grad():
-        return model(**inputs).logits
+        return model(**tiny.inputs(batch)).logits
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bart", "bert", "distilbert"])
+@pytest.mark.parametrize("name", few([*AUTO, "bert", "distilbert"], FAST))
 def test_plain_peft_gives_exactly_the_trained_models_logits(name, tiny_models, tmp_path):
     run = trained(name, tiny_models, tmp_path)
     expected = logits(run.model, run)
@@ -71,7 +65,7 @@ def test_plain_peft_gives_exactly_the_trained_models_logits(name, tiny_models, t
     assert not torch.allclose(untrained, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [*AUTO, *CLASSIFIERS])
+@pytest.mark.parametrize("name", few([*AUTO, *CLASSIFIERS], FAST))
 def test_ours_gives_the_same_on_a_base_loaded_anew(name, tiny_models, tmp_path):
     run = trained(name, tiny_models, tmp_path)
     expected = logits(run.model, run)
@@ -96,8 +90,9 @@ def test_every_new_module_of_a_classifier_is_saved(name, heads, tiny_models, tmp
         assert head in config["modules_to_save"]
 
 
-@pytest.mark.parametrize("method", [Lora(r=3, use_dora=True), Lora(r=3, use_rslora=True)])
-@pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
+@crossed(
+    method=[Lora(r=3, use_dora=True), Lora(r=3, use_rslora=True)], name=["llama", "gpt2", "t5"]
+)
 def test_dora_and_rslora_come_back(method, name, tiny_models, tmp_path):
     run = trained(name, tiny_models, tmp_path, method)
     config = json.loads((run.folder / "adapter" / "adapter_config.json").read_text())

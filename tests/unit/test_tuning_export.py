@@ -11,11 +11,10 @@ from peft import PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 import tiny
+from crossed import crossed
 from loratory.errors import ConfigError, ModelError, RunError
 from loratory.progress import Silent
 from loratory.tuning import export as exporting
@@ -32,21 +31,17 @@ TARGETS = {
 
 def qwen2(folder: Path) -> Path:
     tok = tiny.tokenizer(chat=True)
-    torch.manual_seed(0)
-    config = Qwen2Config(
+    model = tiny.made(
+        "Qwen2ForCausalLM",
+        tok,
         vocab_size=len(tok) + 3,  # more rows than tokens, as Qwen2 has
-        hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
         tie_word_embeddings=False,
-        eos_token_id=tok.eos_token_id,
-        bos_token_id=tok.bos_token_id,
-        pad_token_id=tok.pad_token_id,
+        **tiny.ends(tok, "eos", "bos", "pad"),
     )
-    return tiny.save(Qwen2ForCausalLM(config), tok, folder)
+    return tiny.save(model, tok, folder)
 
 
 def adapter(name, tiny_models, tmp_path: Path) -> tuple[Path, Path]:
@@ -55,12 +50,7 @@ def adapter(name, tiny_models, tmp_path: Path) -> tuple[Path, Path]:
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=TARGETS[name])
     config.fan_in_fan_out = name == "gpt2"
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-    torch.manual_seed(4)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.2)
-    model.save_pretrained(tmp_path / "adapter")
+    tiny.shaken(model, 4, 0.2).save_pretrained(tmp_path / "adapter")
     return base, tmp_path / "adapter"
 
 
@@ -88,8 +78,7 @@ def test_a_file_of_floats_gives_the_adapters_logits(name, tiny_models, tmp_path)
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
-@pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
+@crossed(kind=["f16", "bf16", "q8_0"], name=["llama", "gpt2"])
 def test_smaller_types_are_smaller_and_near(kind, name, tiny_models, tmp_path):
     base, folder = adapter(name, tiny_models, tmp_path)
     whole = export_gguf(find(folder), tmp_path / "a.gguf", type_="f32", progress=Silent())
@@ -203,13 +192,8 @@ def test_a_real_model_is_proved_merged_and_exported(tmp_path, fresh_process):
     frozen = Frozen(loaded.model, spec)
     model = Lora(r=8).attach(loaded.model, spec.family, 0)
     frozen.note()
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.02)
-    save_adapter(model, spec, tmp_path)
-    seen = observe(spec, model, (), tiny.encoder(spec).all(tiny.examples(4)), frozen)
+    save_adapter(tiny.shaken(model, 1, 0.02), spec, tmp_path)
+    seen = observe(spec, model, (), tiny.rows(spec, 4), frozen)
     proof = prove(seen, tmp_path / "adapter", config, (), merges=True)
     assert proof.passed, proof.problems
     assert proof.reload["same_bits"] and proof.merge["same_texts"] == 2

@@ -20,12 +20,15 @@ from transformers import (
 )
 
 import tiny
+from crossed import few
 from loratory.errors import ConfigError, ModelError, RunError
 from loratory.methods.lora import Lora
 from loratory.progress import Silent
+from loratory.tuning.adapter import save_adapter
 from loratory.tuning.merge import merge
 from loratory.tuning.saved import WEIGHTS, base_model, find, put_on
-from tiny_adapter import CLASSIFIERS, adapter
+from tiny_adapter import CLASSIFIERS, adapter, head_moved
+from tiny_run import Run
 
 AUTO = {
     "llama": AutoModelForCausalLM,
@@ -37,6 +40,17 @@ AUTO = {
 }
 
 
+@pytest.fixture(scope="module")
+def made_once(tiny_models, tmp_path_factory) -> Path:
+    return adapter("llama", tiny_models, tmp_path_factory.mktemp("adapter"))
+
+
+@pytest.fixture
+def copied(made_once, tmp_path):
+    """Return a function to an adapter of the tiny Llama: a copy, which may be changed."""
+    return lambda: Path(shutil.copytree(made_once, tmp_path / "adapter"))
+
+
 def logits_of(model, tokenizer) -> torch.Tensor:
     ids = tokenizer("the quick brown fox jumps", return_tensors="pt")["input_ids"]
     extra = {"decoder_input_ids": ids[:, :2]} if model.config.is_encoder_decoder else {}
@@ -44,7 +58,7 @@ def logits_of(model, tokenizer) -> torch.Tensor:
         return model.eval()(input_ids=ids, **extra).logits.float()
 
 
-@pytest.mark.parametrize("name", AUTO)
+@pytest.mark.parametrize("name", few(AUTO, ("llama", "t5", "bert")))
 def test_a_merged_model_loads_without_peft_and_gives_the_adapters_logits(
     name, tiny_models, tmp_path
 ):
@@ -67,8 +81,8 @@ def test_a_merged_model_loads_without_peft_and_gives_the_adapters_logits(
     assert {f.name: f.read_bytes() for f in tiny_models(name).iterdir()} == before
 
 
-def test_tokenizer_template_and_generation_settings_come_along(tiny_models, tmp_path):
-    folder = adapter("llama", tiny_models, tmp_path)
+def test_tokenizer_template_and_generation_settings_come_along(copied, tiny_models, tmp_path):
+    folder = copied()
     merge(find(folder), tmp_path / "merged", progress=Silent())
     old, new = (
         AutoTokenizer.from_pretrained(f) for f in (tiny_models("llama"), tmp_path / "merged")
@@ -99,8 +113,8 @@ def test_the_tokenizer_is_the_bases_own(tiny_models, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_the_precision_that_is_asked_for(dtype, tiny_models, tmp_path):
-    folder = adapter("llama", tiny_models, tmp_path)
+def test_the_precision_that_is_asked_for(copied, dtype, tiny_models, tmp_path):
+    folder = copied()
     facts = merge(find(folder), tmp_path / "merged", dtype=dtype, progress=Silent())
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert {p.dtype for p in model.parameters()} == {getattr(torch, dtype)}
@@ -121,8 +135,8 @@ def test_auto_keeps_the_bases_own_precision(tiny_models, tmp_path):
     assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
 
 
-def test_large_models_are_split_into_shards(tiny_models, tmp_path):
-    folder = adapter("llama", tiny_models, tmp_path)
+def test_large_models_are_split_into_shards(copied, tmp_path):
+    folder = copied()
     merge(find(folder), tmp_path / "merged", max_shard_size="40KB", progress=Silent())
     assert len(list((tmp_path / "merged").glob("model-*-of-*.safetensors"))) > 1
     assert (tmp_path / "merged" / "model.safetensors.index.json").is_file()
@@ -136,8 +150,8 @@ def test_decomposed_and_scaled_updates_merge(method, tiny_models, tmp_path):
     assert facts["largest_difference"] <= facts["bound"]
 
 
-def test_what_is_there_is_not_overwritten_unasked(tiny_models, tmp_path):
-    saved = find(adapter("llama", tiny_models, tmp_path))
+def test_what_is_there_is_not_overwritten_unasked(copied, tmp_path):
+    saved = find(copied())
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / "mine").touch()
     with pytest.raises(ConfigError, match="is there already"):
@@ -149,10 +163,10 @@ def test_what_is_there_is_not_overwritten_unasked(tiny_models, tmp_path):
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
 
 
-def test_a_merge_that_gives_other_logits_is_refused(tiny_models, tmp_path, monkeypatch):
+def test_a_merge_that_gives_other_logits_is_refused(copied, tmp_path, monkeypatch):
     from peft.tuners.lora import Linear
 
-    saved = find(adapter("llama", tiny_models, tmp_path))
+    saved = find(copied())
     whole = Linear.get_delta_weight
     monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: whole(self, name) / 2)
     with pytest.raises(ModelError, match="merged, it gives other logits than the adapter"):
@@ -160,10 +174,8 @@ def test_a_merge_that_gives_other_logits_is_refused(tiny_models, tmp_path, monke
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_file_that_does_not_give_back_what_was_written_is_refused(
-    tiny_models, tmp_path, monkeypatch
-):
-    saved = find(adapter("llama", tiny_models, tmp_path))
+def test_a_file_that_does_not_give_back_what_was_written_is_refused(copied, tmp_path, monkeypatch):
+    saved = find(copied())
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / "old").touch()
     write = LlamaForCausalLM.save_pretrained
@@ -181,16 +193,28 @@ def test_a_file_that_does_not_give_back_what_was_written_is_refused(
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
 
 
-def test_a_merge_that_changes_nothing_is_refused(tiny_models, tmp_path, monkeypatch):
-    saved = find(adapter("llama", tiny_models, tmp_path))
+def test_a_merge_that_changes_nothing_is_refused(copied, tmp_path, monkeypatch):
+    saved = find(copied())
     monkeypatch.setattr(PeftModel, "merge_and_unload", lambda self, **_: self.unload(), False)
     with pytest.raises(ModelError, match="still the base model's"):
         merge(saved, tmp_path / "merged", progress=Silent())
     assert not (tmp_path / "merged").exists()
 
 
-def test_wrong_settings(tiny_models, tmp_path):
-    saved = find(adapter("llama", tiny_models, tmp_path))
+def test_a_head_trained_beside_an_adapter_without_effect_is_merged(tiny_models, tmp_path):
+    """No weight of the base model changes then, and that is right."""
+    run = head_moved(Run(tiny_models("bert"), tmp_path / "run", True))
+    save_adapter(run.model, run.spec, run.folder)
+    merge(find(run.folder / "adapter"), tmp_path / "merged", progress=Silent())
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
+    base = load_file(tiny_models("bert") / "model.safetensors")
+    head = run.model.get_base_model().classifier.modules_to_save["default"].weight
+    assert torch.equal(merged["classifier.weight"], head)
+    assert base and all(torch.equal(merged[f"bert.{key}"], base[key]) for key in base)
+
+
+def test_wrong_settings(copied, tmp_path):
+    saved = find(copied())
     with pytest.raises(ConfigError, match="--dtype: got 'int8'; allowed are auto, float32"):
         merge(saved, tmp_path / "merged", dtype="int8", progress=Silent())
     with pytest.raises(ConfigError, match="--max-shard-size: got 'big'"):
@@ -205,10 +229,6 @@ def test_virtual_tokens_cannot_be_merged(tiny_models, tmp_path):
         merge(find(tmp_path / "adapter"), tmp_path / "merged", progress=Silent())
 
 
-def plain(tiny_models, tmp_path) -> Path:
-    return adapter("llama", tiny_models, tmp_path)
-
-
 def test_neither_run_nor_adapter(tmp_path):
     with pytest.raises(ModelError, match=r"neither a run folder .* nor an adapter"):
         find(tmp_path)
@@ -217,8 +237,8 @@ def test_neither_run_nor_adapter(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_a_file_cut_short(keep, tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_a_file_cut_short(copied, keep):
+    folder = copied()
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[:keep])
     with pytest.raises(ModelError, match="damaged or cut short") as caught:
@@ -226,8 +246,8 @@ def test_a_file_cut_short(keep, tiny_models, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_values_that_are_no_numbers(tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_values_that_are_no_numbers(copied):
+    folder = copied()
     tensors = load_file(folder / WEIGHTS)
     next(iter(tensors.values()))[0, 0] = float("nan")
     save_file(tensors, folder / WEIGHTS)
@@ -244,8 +264,8 @@ def test_values_that_are_no_numbers(tiny_models, tmp_path):
         ('{"peft_type": "LORA", "task_type": "CAUSAL_LM"}', "Give it with --base"),
     ],
 )
-def test_a_damaged_configuration(text, words, tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_a_damaged_configuration(copied, text, words):
+    folder = copied()
     (folder / "adapter_config.json").write_text(text)
     with pytest.raises(ModelError) as caught:
         find(folder)
@@ -263,8 +283,8 @@ def test_a_base_model_that_is_elsewhere(tiny_models, tmp_path):
 
 
 @pytest.mark.parametrize("other", ["gpt2", "wide"])
-def test_an_adapter_of_another_base_is_one_sentence(other, tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_an_adapter_of_another_base_is_one_sentence(copied, other, tiny_models, tmp_path):
+    folder = copied()
     if other == "wide":
         config = LlamaConfig.from_pretrained(tiny_models("llama"))
         config.intermediate_size = 96
@@ -281,8 +301,8 @@ def test_an_adapter_of_another_base_is_one_sentence(other, tiny_models, tmp_path
 
 
 @pytest.mark.parametrize("case", ["missing", "strange"])
-def test_an_incomplete_adapter_is_refused(case, tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_an_incomplete_adapter_is_refused(copied, case):
+    folder = copied()
     tensors = load_file(folder / WEIGHTS)
     first = sorted(tensors)[0]
     value = tensors.pop(first)
@@ -304,8 +324,8 @@ def test_a_classifiers_adapter_without_its_head(tiny_models, tmp_path):
         find(folder)
 
 
-def test_pickled_weights_are_not_read(tiny_models, tmp_path):
-    folder = plain(tiny_models, tmp_path)
+def test_pickled_weights_are_not_read(copied):
+    folder = copied()
     (folder / WEIGHTS).rename(folder / "adapter_model.bin")
     with pytest.raises(ModelError, match="Only safetensors are read"):
         find(folder)

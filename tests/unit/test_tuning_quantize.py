@@ -13,23 +13,26 @@ import torch
 from peft import PeftModel
 
 import tiny
+from crossed import crossed, thinned
 from loratory.config import ModelConfig, from_mapping
 from loratory.errors import ConfigError, MissingDependencyError, ModelError
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.tuning import lora_model, quantize
-from loratory.tuning.encode import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import empty, heads_of, load
 from loratory.tuning.quantize import check_machine, kept_precise, quantization_config, weight_bytes
 from tiny_run import Run
 
-BOTH = pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+STORED = ["8bit", "4bit"]
+BOTH = pytest.mark.parametrize("quantization", STORED)
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
 )
 FAMILIES = {"llama": False, "gpt2": False, "t5": False, "bart": False, "bert": True}
-every_model = pytest.mark.parametrize("name", [*FAMILIES, "distilbert"])
+QUANTISED = {"llama": "causal", "gpt2": "causal", "t5": "seq2seq", "bert": "classifier"}
+MODELS = [*FAMILIES, "distilbert"]
+every_model = crossed(name=MODELS, quantization=STORED)
 
 
 def config_of(quantization):
@@ -180,10 +183,7 @@ def quantised(name, quantization, tiny_models, **fields):
 
 
 def batch_for(loaded, model):
-    classify = loaded.spec.family == "classifier"
-    encoder = tiny.encoder(loaded.spec, tiny.two_classes() if classify else None)
-    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    return collate(loaded.spec, shift)(encoder.all(tiny.examples(6, labels=classify)))
+    return tiny.collated(loaded.spec, model, tiny.rows(loaded.spec, 6))
 
 
 def base_bytes(model):
@@ -200,7 +200,6 @@ def base_bytes(model):
 
 
 @needs_bitsandbytes
-@BOTH
 @every_model
 def test_what_is_quantised_and_what_is_not(name, quantization, tiny_models):
     loaded = quantised(name, quantization, tiny_models)
@@ -217,7 +216,6 @@ def test_what_is_quantised_and_what_is_not(name, quantization, tiny_models):
 
 
 @needs_bitsandbytes
-@BOTH
 @every_model
 def test_the_bytes_expected_are_those_held(name, quantization, tiny_models):
     loaded = quantised(name, quantization, tiny_models)
@@ -234,9 +232,7 @@ def test_the_bytes_expected_are_those_held(name, quantization, tiny_models):
 
 
 @needs_bitsandbytes
-@BOTH
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@every_model
+@crossed(name=MODELS, dtype=["float32", "bfloat16"], quantization=STORED)
 def test_answers_are_near_the_models_own(name, dtype, quantization, tiny_models):
     loaded = quantised(name, quantization, tiny_models, dtype=dtype)
     assert loaded.model.dtype == getattr(torch, dtype)
@@ -250,7 +246,6 @@ def test_answers_are_near_the_models_own(name, dtype, quantization, tiny_models)
 
 
 @needs_bitsandbytes
-@BOTH
 @every_model
 def test_training_lowers_the_loss_and_leaves_the_base_as_it_was(name, quantization, tiny_models):
     loaded = quantised(name, quantization, tiny_models)
@@ -278,24 +273,24 @@ def test_training_lowers_the_loss_and_leaves_the_base_as_it_was(name, quantizati
     assert base_bytes(model) == before
 
 
+# Every method that says so, on every kind of model that it takes.
 ON_QUANTISED = [
-    (method, quantization)
+    (method, quantization, name)
     for method in METHODS.names()
     for quantization in sorted(METHODS.get(method).quantised)
+    for name, family in QUANTISED.items()
+    if family in METHODS.get(method).families
 ]
 
 
 @needs_bitsandbytes
-@pytest.mark.parametrize(("method", "quantization"), ON_QUANTISED)
-@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bert"])
+@pytest.mark.parametrize(("method", "quantization", "name"), thinned(ON_QUANTISED))
 def test_every_method_that_says_so_trains_on_it(name, method, quantization, tiny_models):
     loaded = quantised(name, quantization, tiny_models)
-    family = loaded.spec.family
-    cls = METHODS.get(method)
-    if family not in cls.families:
-        pytest.skip(f"{method} is not for {family} models")
+    assert loaded.spec.family == QUANTISED[name]
     settings = {"r": 4, "alora_invocation_tokens": (203,)} if method == "alora" else {}
-    model = cls(**settings).attach(loaded.model, family, 0, loaded.heads).eval()
+    chosen = METHODS.get(method)(**settings)
+    model = chosen.attach(loaded.model, loaded.spec.family, 0, loaded.heads).eval()
     frozen = {key: p.detach().clone() for key, p in model.named_parameters() if not p.requires_grad}
     batch = batch_for(loaded, model)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
@@ -348,20 +343,8 @@ def test_the_own_layer_on_it(quantization, tiny_models):
 @BOTH
 def test_a_validation_changes_neither_weights_nor_gradients(quantization, tmp_path):
     """As wide as bitsandbytes' packing for AVX512-BF16 needs; see `settle`."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tok = tiny.tokenizer(chat=True)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tok),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        tie_word_embeddings=True,
-        eos_token_id=tok.eos_token_id,
-    )
-    folder = tiny.save(LlamaForCausalLM(config), tok, tmp_path)
+    wide = {"hidden_size": 128, "intermediate_size": 256, "num_key_value_heads": 4}
+    folder = tiny.llama(tmp_path, pad_is_end=False, **wide)
     loaded = load(tiny.spec(folder, quantization=quantization, dtype="bfloat16"), (), 0)
     before = base_bytes(loaded.model)
     model = Lora(r=2).attach(loaded.model, "causal", 0)
@@ -385,11 +368,10 @@ def test_a_validation_changes_neither_weights_nor_gradients(quantization, tmp_pa
 
 
 @needs_bitsandbytes
-@BOTH
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@crossed(name=["llama", "t5"], quantization=STORED)
 def test_a_whole_training_saves_what_a_fresh_base_reads(name, quantization, tiny_models, tmp_path):
     run = Run(tiny_models(name), tmp_path / "run", quantization=quantization)
-    run.train()
+    run.train(eval_steps=10)
     losses = [line["loss"] for line in run.log() if "loss" in line]
     assert losses[-1] < losses[0]
     fresh = load(run.spec, (), 5)
