@@ -17,9 +17,10 @@ from typing import Any
 
 import loratory
 from loratory.cli.console import progress
+from loratory.codec import from_dict, to_dict
 from loratory.config import from_mapping, to_mapping
 from loratory.evaluation.baseline import best_baselines
-from loratory.records import Comparison, Score, from_dict, to_dict
+from loratory.records import Comparison, Score
 from loratory.report import wording
 
 RESULTS = Path(__file__).parent / "results"

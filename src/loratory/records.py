@@ -2,49 +2,39 @@
 
     Example     one row of data, ready for any model
     Prediction  what one system answered to one example, with all that is needed to score it
+    Judgement   how likely one system finds the options of one item of a probe
     Score       one number of one system, with its signature, interval and n
     Comparison  one number of two systems on the same rows
+    Finding     what was found of one question, such as leakage, in words and comparisons
     Place       how far one system has come from a trivial system to a better one, or to people
 
-Every line carries `"v": 1`. A reader accepts this version and says so when a file is newer.
+`loratory.codec` writes and reads them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
-import math
-import types
-import typing
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-from loratory.errors import DataError
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
     "PLAIN",
+    "QUESTIONS",
     "Comparison",
+    "Contrasts",
     "Example",
+    "Finding",
+    "Judgement",
     "Message",
     "Place",
     "Prediction",
     "Score",
-    "dump",
-    "from_dict",
-    "read_jsonl",
-    "to_dict",
-    "to_lines",
 ]
 
-VERSION = 1
+QUESTIONS = ("leakage", "overfitting", "forgetting", "bias")
+"""What is asked of a run beside its scores, in the order in which it is told."""
 
 PLAIN = frozenset({"bits_per_byte", "compression", "density", "loss", "nll", "perplexity", "words"})
 """Metrics shown in their own unit; all others lie in 0 to 1 and are shown times 100."""
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -70,6 +60,8 @@ class Example:
     """Index into the task's labels; None where the task has no classes."""
     context: tuple[Message, ...] = ()
     """Turns of a chat before `source`, the system's included."""
+    group: str = ""
+    """What a column of the data says the row is about, for values by group; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +89,25 @@ class Prediction:
     """Generated tokens, the end token included."""
     finished: bool = True
     """False when the answer hit the length limit before its end token."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How likely one system finds given texts: one item of a probe, answered."""
+
+    id: str
+    loglikelihoods: tuple[float, ...]
+    """Of each option after its context, in nats, summed over its tokens."""
+    tokens: tuple[int, ...]
+    """Of each option, in tokens of the model."""
+    characters: tuple[int, ...]
+    """Of each option; of a plain text, its UTF-8 bytes."""
+    gold: int | None = None
+    """The right option; None where there is none, as for a plain text."""
+    greedy: bool | None = None
+    """Whether greedy decoding would give the first option; None where that was not asked."""
+    group: str = ""
+    """What the item is about, for values by group."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ class Comparison:
     difference: float | None
     low: float | None
     high: float | None
-    """Paired percentile bootstrap interval of the difference at `confidence`."""
+    """Paired interval of the difference at `confidence`, of this value by itself."""
     n: int
     signature: str
     confidence: float = 0.95
@@ -145,15 +156,84 @@ class Comparison:
     descriptive: bool = False
     reason: str | None = None
     p: float | None = None
-    """Two-sided p value of approximate randomisation (Noreen 1989): how often systems that do not
-    differ would be parted as far. None when undefined, or in a file from before it was computed."""
+    """Two-sided p value of `test`: how often systems that do not differ would be parted as far.
+    None when undefined, or in a file from before it was computed."""
+    test: str | None = None
+    """What `p` is of: `approximate randomisation` (Noreen 1989), `McNemar mid-p`, or
+    `Student's t over seeds and rows`."""
+    p_adjusted: float | None = None
+    """`p` corrected by Holm over the values judged together."""
+    family: int | None = None
+    """How many values were judged together."""
+    effect: float | None = None
+    """Size of the difference without its unit; None where every row differs alike."""
+    effect_kind: str | None = None
+    """`standardised difference`: mean over standard deviation of the rows' differences.
+    `odds ratio`: of gains against losses among rows that go from right to wrong or back."""
+    standard_error: float | None = None
+    """Of the difference, in the metric's unit."""
+    degrees: float | None = None
+    """Degrees of freedom behind `standard_error`; None for n - 1."""
+    relevant: float | None = None
+    """The smallest difference that was said to matter, in the metric's unit."""
+    detectable: float | None = None
+    """The smallest difference that this test would have found with 80% power, in the metric's
+    unit, at the confidence's level divided by `family`."""
+    rows_needed: int | None = None
+    """Rows with which `detectable` would be `relevant`."""
+    seeds: int = 1
+    """Trainings behind the numbers; with several, their spread is part of the interval."""
+    verdict: str | None = None
+    """`improved`, `worse`, `no evidence` or `test too small`; None where it was not judged."""
 
     @property
     def improved(self) -> bool:
-        """True when the whole interval lies on the better side of zero."""
+        """True when the verdict says so.
+
+        In a file from before there were verdicts: when the whole interval lies on the better side
+        of zero.
+        """
+        return self._moved(better=True)
+
+    @property
+    def worsened(self) -> bool:
+        """True when the verdict is `worse`, or in an older file the interval on that side."""
+        return self._moved(better=False)
+
+    def _moved(self, *, better: bool) -> bool:
+        if self.verdict is not None:
+            return self.verdict == ("improved" if better else "worse")
         if self.low is None or self.high is None or self.descriptive:
             return False
-        return self.high < 0 if self.lower_is_better else self.low > 0
+        return self.high < 0 if better == self.lower_is_better else self.low > 0
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Comparisons that belong together, such as those of one probe."""
+
+    title: str
+    comparisons: tuple[Comparison, ...]
+    sides: tuple[str, ...] = ("base", "tuned")
+    """What is compared with what: the names of the two columns."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one question about a run, beside its scores."""
+
+    question: str
+    """`leakage`, `overfitting`, `forgetting` or `bias`."""
+    verdict: str
+    """`found`, `no sign`, `too little to tell`, or `not measured`."""
+    sentences: tuple[str, ...]
+    """What a reader needs to know, the most important first."""
+    tables: tuple[Contrasts, ...] = ()
+    """The numbers: tuned minus base on the same items, or one set of rows against another."""
+    limits: tuple[str, ...] = ()
+    """What this measure cannot show."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Further numbers by name, ready for JSON."""
 
 
 @dataclass(frozen=True)
@@ -185,126 +265,3 @@ class Place:
     confidence: float = 0.95
     reason: str | None = None
     """Why `share` is None, in words."""
-
-
-def to_dict(record: Any) -> dict[str, Any]:
-    """Return a record as JSON-ready data, its version first."""
-    return {"v": VERSION, **dataclasses.asdict(record)}
-
-
-def from_dict(cls: type[R], data: dict[str, Any], where: str) -> R:
-    """Rebuild a record, nested ones included.
-
-    Args:
-        cls: the record's class.
-        data: what `to_dict` gave; absent fields take their defaults.
-        where: file and line, for messages.
-
-    Raises:
-        DataError: a newer version, an unknown or missing field, or a field of another type.
-    """
-    if not isinstance(data, dict):
-        raise DataError(f"{where}: expected a JSON object, got {type(data).__name__}.")
-    data = dict(data)
-    version = data.pop("v", VERSION)
-    if version != VERSION:
-        raise DataError(
-            f"{where}: record version {version!r}, this Loratory reads {VERSION}. "
-            "Upgrade Loratory, or make the file again."
-        )
-    hints = _hints(typing.cast(Hashable, cls))
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise DataError(f"{where}: unknown field '{unknown[0]}' in a {cls.__name__}.")
-    values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in data.items()}
-    try:
-        return cls(**values)
-    except TypeError:
-        required = [
-            f.name
-            for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if f.default is dataclasses.MISSING and f.name not in values
-        ]
-        raise DataError(f"{where}: a {cls.__name__} needs the field '{required[0]}'.") from None
-
-
-@functools.cache
-def _hints(cls: Hashable) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in args:
-            return None
-        hint = next(arg for arg in args if arg is not type(None))
-        return _typed(hint, value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise DataError(f"{where}: expected a list, got {type(value).__name__}.")
-        return tuple(_typed(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 2**1023 else math.inf
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise DataError(f"{where}: expected {hint.__name__}, got {type(value).__name__}.")
-    if hint is float and not math.isfinite(value):
-        raise DataError(f"{where}: expected a finite number, got {value}.")
-    return value
-
-
-def dump(data: Any, indent: int | None = None) -> str:
-    """Return data as JSON that every parser takes and UTF-8 can hold.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair: only an escape can stand for it
-        text = json.dumps(data, allow_nan=False, indent=indent)
-    return text
-
-
-def to_lines(records: Iterable[Any]) -> Iterator[str]:
-    """Yield one line of JSON, newline included, for each record.
-
-    Raises:
-        DataError: a number of a record is not finite.
-    """
-    for record in records:
-        try:
-            yield dump(to_dict(record)) + "\n"
-        except ValueError:
-            name = getattr(record, "id", type(record).__name__)
-            raise DataError(f"{name}: a number in it is not finite, so nothing follows.") from None
-
-
-def read_jsonl(path: Path, cls: type[R]) -> list[R]:
-    """Read a file of records.
-
-    Raises:
-        DataError: the file is missing, not UTF-8, or a line is not such a record.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    # Not splitlines(): U+2028 and friends may stand unescaped inside a JSON string.
-    lines = enumerate(text.split("\n"), 1)
-    return [_parse(line, cls, f"{path}:{number}") for number, line in lines if line.strip()]
-
-
-def _parse(line: str, cls: type[R], where: str) -> R:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error}).") from None
-    return from_dict(cls, data, where)

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from loratory.codec import from_dict, to_dict
 from loratory.errors import DataError
 from loratory.metrics.base import METRICS
-from loratory.records import Example, Prediction, from_dict, to_dict
+from loratory.records import Example, Prediction
 from loratory.registry import field_docs
 from loratory.tasks.base import TASKS, Task
 

@@ -1,27 +1,17 @@
-"""A workshop with data, recipes and tiny models, and the command line without a new process."""
+"""A workshop with data, recipes and tiny models."""
 
 from __future__ import annotations
 
 import json
-import sys
+import shutil
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 
-
-class Answer(NamedTuple):
-    """What a command left: its exit status and both of its streams."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def sentences(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("loratory:")]
+import loratory
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +21,11 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    write_data(folder)
+    return folder
+
+
+def write_data(folder: Path) -> None:
     write_rows(
         folder / "sum.jsonl",
         [
@@ -45,11 +40,31 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for i in range(60)
         ],
     )
-    return folder
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def recipe_of(kind: str, tiny_models) -> dict[str, Any]:
+    """Return a recipe of seconds."""
+    model, data = {"summarization": ("llama", "sum"), "classification": ("bert", "cls")}[kind]
+    return {
+        "model": {"name": str(tiny_models(model)), "dtype": "float32"},
+        "data": {
+            "name": f"{data}.jsonl",
+            "max_prompt_tokens": 128,
+            "max_target_tokens": 8,
+            "test_size": 8,
+            "validation_size": 4,
+        },
+        "task": {"name": kind},
+        "method": {"name": "lora", "r": 2},
+        "train": {"max_steps": 4, "per_device_train_batch_size": 4, "eval_steps": 2},
+        "evaluate": {"resamples": 100},
+        "forgetting": {"rows": 4, "max_tokens": 32},
+        "bias": {"rows": 4},
+    }
 
 
 @pytest.fixture
@@ -57,21 +72,7 @@ def recipe(tiny_models, workshop: Path):
     """Return a function that writes a recipe of seconds, with sections merged into it."""
 
     def write(kind: str = "summarization", /, **changes) -> Path:
-        model, data = {"summarization": ("llama", "sum"), "classification": ("bert", "cls")}[kind]
-        content = {
-            "model": {"name": str(tiny_models(model)), "dtype": "float32"},
-            "data": {
-                "name": f"{data}.jsonl",
-                "max_prompt_tokens": 128,
-                "max_target_tokens": 8,
-                "test_size": 8,
-                "validation_size": 4,
-            },
-            "task": {"name": kind},
-            "method": {"name": "lora", "r": 2},
-            "train": {"max_steps": 4, "per_device_train_batch_size": 4, "eval_steps": 2},
-            "evaluate": {"resamples": 100},
-        }
+        content = recipe_of(kind, tiny_models)
         for section, values in changes.items():
             merged = isinstance(values, dict) and isinstance(content.get(section), dict)
             content[section] = {**content[section], **values} if merged else values
@@ -82,31 +83,32 @@ def recipe(tiny_models, workshop: Path):
     return write
 
 
+@pytest.fixture(scope="session")
+def finished_runs(tiny_models, tmp_path_factory: pytest.TempPathFactory):
+    """Return a function to the folder of a complete run, made once and left as it is."""
+    made: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            write_data(folder)
+            content = recipe_of(kind, tiny_models)
+            content["data"]["name"] = str(folder / content["data"]["name"])
+            content["output_dir"] = str(folder / "runs")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made[kind] = loratory.run(content).folder
+        return made[kind]
+
+    return get
+
+
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Return a function that runs one command in this process."""
-    from loratory.cli import main
+def finished(finished_runs, workshop: Path):
+    """Return a function to a complete run of one's own: a copy of one that was made before."""
 
-    def run(*argv: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["loratory", *map(str, argv)])
-        capsys.readouterr()
-        # As a user's process has it: what libraries deprecate is no concern of a run.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pytest.raises(SystemExit) as stop:
-                main()
-        return Answer(stop.value.code or 0, *capsys.readouterr())
+    def copy(kind: str = "summarization", /) -> Path:
+        run = finished_runs(kind)
+        return Path(shutil.copytree(run, workshop / "finished" / run.name))
 
-    return run
-
-
-@pytest.fixture
-def run_of(cli, recipe):
-    """Return a function that runs a recipe to its end and gives the run folder."""
-
-    def run(kind: str = "summarization", /, **changes) -> Path:
-        answer = cli("run", recipe(kind, **changes), "--json")
-        assert answer.code == 0, answer.err
-        return Path(json.loads(answer.out)["run"])
-
-    return run
+    return copy

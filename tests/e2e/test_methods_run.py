@@ -27,13 +27,13 @@ def with_method(path, method):
     return path
 
 
-SLOW = ("prefix_tuning", "ia3", "hira", "lora", "alora")  # two stay among the fast tests
+FAST = "prompt_tuning"  # AdaLoRA's training has fast tests of its own
 
 
 @pytest.mark.parametrize(
     ("model", "task", "method"),
     [
-        pytest.param(*case, marks=pytest.mark.slow if case[2]["name"] in SLOW else ())
+        pytest.param(*case, marks=() if case[2]["name"] == FAST else pytest.mark.slow)
         for case in CASES
     ],
     ids=[f"{case[0]}-{case[2].get('init_lora_weights', case[2]['name'])}" for case in CASES],

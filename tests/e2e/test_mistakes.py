@@ -203,9 +203,9 @@ def test_run_folders_that_are_not(cli, recipe, workshop) -> None:
     assert answer.code == 2 and "--metric" in answer.sentences[0]
 
 
-def test_a_run_folder_in_use(cli, recipe) -> None:
-    run = json.loads(cli("prepare", recipe(), "--json").out)["run"]
-    with (Path(run) / ".lock").open("w") as held:
+def test_a_run_folder_in_use(cli, finished) -> None:
+    run = finished()
+    with (run / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for command in ("train", "score", "report"):
             answer = cli(command, run)
@@ -215,21 +215,21 @@ def test_a_run_folder_in_use(cli, recipe) -> None:
 
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
-def test_a_damaged_adapter(file, cli, recipe) -> None:
-    run = json.loads(cli("prepare", recipe(), "--json").out)["run"]
-    assert cli("train", run).code == 0
-    path = Path(run) / "adapter" / file
+def test_a_damaged_adapter(file, cli, finished) -> None:
+    run = finished()
+    shutil.rmtree(run / "predictions")
+    path = run / "adapter" / file
     path.write_bytes(path.read_bytes()[:40])
     answer = cli("predict", run)
     assert answer.code == 2 and len(answer.sentences) == 1 and "adapter" in answer.sentences[0]
-    failed = json.loads((Path(run) / "manifest.json").read_text())["failed"]
+    failed = json.loads((run / "manifest.json").read_text())["failed"]
     assert failed["stage"] == "predict" and "adapter" in failed["reason"]
-    assert not (Path(run) / "predictions").exists()
+    assert not (run / "predictions").exists()
 
 
-def test_an_adapter_of_another_model(cli, recipe) -> None:
-    other = Path(json.loads(cli("run", recipe("classification"), "--json").out)["run"])
-    run = Path(json.loads(cli("prepare", recipe(), "--json").out)["run"])
+def test_an_adapter_of_another_model(cli, finished) -> None:
+    other, run = finished("classification"), finished()
+    shutil.rmtree(run / "adapter")
     shutil.copytree(other / "adapter", run / "adapter")
     answer = cli("predict", run)
     assert answer.code == 2 and len(answer.sentences) == 1 and "adapter" in answer.sentences[0]
@@ -254,13 +254,19 @@ def test_an_error_of_ours_is_recorded_and_not_hidden(recipe, monkeypatch) -> Non
 @pytest.mark.parametrize(
     ("error", "words"),
     [
+        # Of each sentence one is among the fast tests.
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing"), "the disk is full"),
-        (RuntimeError("unexpected pos 64 vs 0"), "the disk is full"),
-        (Exception("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        *(
+            pytest.param(error, "the disk is full", marks=pytest.mark.slow)
+            for error in (
+                RuntimeError("[enforce fail] . PytorchStreamWriter failed writing"),
+                RuntimeError("unexpected pos 64 vs 0"),
+                Exception("I/O error: No space left on device (os error 28)"),
+            )
+        ),
         (OSError(errno.EROFS, "Read-only file system"), "cannot be written"),
         (RuntimeError("CUDA out of memory. Tried"), "per_device_train_batch_size"),
-        (MemoryError(), "per_device_train_batch_size"),
+        pytest.param(MemoryError(), "per_device_train_batch_size", marks=pytest.mark.slow),
     ],
 )
 def test_a_machine_that_gives_out_is_one_sentence(error, words, cli, recipe, monkeypatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import loratory
+from loratory.runs import Run
 
 
 class Recorder:
@@ -34,6 +35,9 @@ class Recorder:
         self.notes.append(text)
 
 
+PROBES = ("text", "choices", "pairs")
+
+
 def cached(heard: Recorder) -> bool:
     return "Base predictions taken from the cache" in heard.notes
 
@@ -43,12 +47,14 @@ def test_a_recipe_twice_gives_the_same_bytes(recipe, workshop) -> None:
     first, second = Recorder(), Recorder()
     one, two = loratory.run(path, first), loratory.run(path, second)
     assert not cached(first) and cached(second)
-    stages = ["check", "prepare", "train", "predict", "score", "compare", "report"]
+    stages = ["check", "prepare", "train", "predict", "probe", "score", "compare", "report"]
     assert first.stages == second.stages == stages
-    assert first.work == {"train": [4, 4], "predict base": [8, 8], "predict tuned": [8, 8]}
-    assert second.work == {"train": [4, 4], "predict tuned": [8, 8]}
+    asked = {f"{name}, {system}": [4, 4] for name in PROBES for system in ("base", "tuned")}
+    answered = {"train": [4, 4], "predict tuned": [8, 8], **asked}
+    assert first.work == {**answered, "predict base": [8, 8]}
+    assert second.work == answered
     files = sorted(path.relative_to(one.folder) for path in one.folder.rglob("*.jsonl"))
-    assert len(files) == 3 + 1 + 5  # splits, log, systems
+    assert len(files) == 3 + 2 + 5 + 2 * 4  # splits, logs, systems, probes and swapped rows
     for name in (
         *files,
         "config.yaml",
@@ -103,8 +109,8 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(recipe, monkeypat
     assert loratory.run(recipe("classification")).manifest()["status"] == "complete"
 
 
-def test_predicting_again_leaves_nothing_of_before(recipe) -> None:
-    run = loratory.run(recipe("classification"))
+def test_predicting_again_leaves_nothing_of_before(finished) -> None:
+    run = Run.open(finished("classification"))
     old = run.folder / "predictions" / "renamed" / "classification.jsonl"
     old.parent.mkdir()
     old.write_bytes((run.folder / "predictions/base/classification.jsonl").read_bytes())
@@ -118,6 +124,11 @@ def test_predicting_again_leaves_nothing_of_before(recipe) -> None:
     assert json.loads((run.folder / "manifest.json").read_text())["status"] == "complete"
 
 
-def test_baselines_can_be_left_out(recipe) -> None:
-    run = loratory.run(recipe("classification", evaluate={"resamples": 100, "baselines": False}))
+def test_baselines_can_be_left_out(finished) -> None:
+    folder = finished("classification")
+    config = (folder / "config.yaml").read_text()
+    assert config.count("baselines: true") == 1
+    (folder / "config.yaml").write_text(config.replace("baselines: true", "baselines: false"))
+    run = Run.open(folder)
+    loratory.predict(run)
     assert run.systems() == ["base", "tuned"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import loratory
-from loratory import evaluation
-from loratory.records import Prediction, read_jsonl
+from crossed import few
+from loratory import RunConfig, evaluation
+from loratory.codec import read_jsonl
+from loratory.config import load, to_mapping
+from loratory.records import QUESTIONS, Prediction
 from loratory.runs import Run
 
 BASELINES = {
@@ -28,7 +32,7 @@ def test_a_run_leaves_every_file_and_prints_one_json_object(task, cli, recipe) -
     answer = cli("run", recipe(task), "--json")
     assert answer.code == 0, answer.err
     result = json.loads(answer.out)
-    assert set(result) == {"run", "report", "scores", "places", "comparison"}
+    assert set(result) == {"run", "report", "scores", "places", "comparison", "findings"}
     folder = Path(result["run"])
     for name in (
         "config.yaml",
@@ -37,6 +41,10 @@ def test_a_run_leaves_every_file_and_prints_one_json_object(task, cli, recipe) -
         "adapter/adapter_model.safetensors",
         "checkpoints",
         "train.jsonl",
+        "losses.jsonl",
+        "probes/base/swapped-rows.jsonl",
+        "probes/tuned/swapped-rows.jsonl",
+        *(f"findings/{question}.json" for question in QUESTIONS),
         f"predictions/base/{task}.jsonl",
         f"predictions/tuned/{task}.jsonl",
         "scores.json",
@@ -49,7 +57,8 @@ def test_a_run_leaves_every_file_and_prints_one_json_object(task, cli, recipe) -
 
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["status"] == "complete" and manifest["failed"] is None
-    stages = ["prepare", "train", "predict", "score", "compare", "report"]
+    assert list(result["findings"]) == list(QUESTIONS)
+    stages = ["prepare", "train", "predict", "probe", "score", "compare", "report"]
     assert list(manifest["durations"]) == stages
     assert all(seconds > 0 for seconds in manifest["durations"].values())
     assert set(result["scores"]) == {"base", "tuned", *BASELINES[task]}
@@ -59,8 +68,8 @@ def test_a_run_leaves_every_file_and_prints_one_json_object(task, cli, recipe) -
     ]
 
 
-@pytest.mark.parametrize("task", ["summarization", "classification"])
-def test_each_stage_alone_does_what_run_does(task, cli, recipe) -> None:
+@pytest.mark.parametrize("task", few(["summarization", "classification"], ["summarization"]))
+def test_each_stage_alone_does_what_run_does(task, cli, recipe, finished) -> None:
     path = recipe(task)
     checked = cli("check", path, "--json")
     assert checked.code == 0 and not Path("runs").exists()
@@ -69,14 +78,14 @@ def test_each_stage_alone_does_what_run_does(task, cli, recipe) -> None:
     prepared = cli("prepare", path, "--json")
     assert prepared.code == 0, prepared.err
     run = json.loads(prepared.out)["run"]
-    for command in ("train", "predict", "score", "compare", "report"):
+    for command in ("train", "predict", "probe", "score", "compare", "report"):
         answer = cli(command, run, "--json")
         assert answer.code == 0, answer.err
         json.loads(answer.out)
         status = json.loads((Path(run) / "manifest.json").read_text())["status"]
         assert status == ("complete" if command == "report" else "running")
 
-    whole = Path(json.loads(cli("run", path, "--json").out)["run"])
+    whole = finished(task)
     for name in ("scores.json", "comparison.json", "adapter/adapter_model.safetensors"):
         assert (whole / name).read_bytes() == (Path(run) / name).read_bytes(), name
 
@@ -96,9 +105,9 @@ def test_the_commands_print_text_too(cli, recipe) -> None:
     assert json.loads((run / "manifest.json").read_text())["status"] == "complete"
 
 
-def test_a_file_of_predictions_is_scored_by_what_it_holds(cli, run_of) -> None:
+def test_a_file_of_predictions_is_scored_by_what_it_holds(cli, finished) -> None:
     for task, metric in (("summarization", "rouge1"), ("classification", "accuracy")):
-        file = run_of(task) / "predictions" / "tuned" / f"{task}.jsonl"
+        file = finished(task) / "predictions" / "tuned" / f"{task}.jsonl"
         answer = cli("score", file, "--json")
         assert answer.code == 0, answer.err
         found = json.loads(answer.out)["scores"][task]
@@ -108,24 +117,30 @@ def test_a_file_of_predictions_is_scored_by_what_it_holds(cli, run_of) -> None:
     assert "classification" in answer.sentences[0]
 
 
-def test_run_from_python_takes_config_mapping_and_path(recipe) -> None:
-    path = recipe("classification")
-    config = loratory.RunConfig(**vars(loratory_load(path)))
-    from loratory.config import to_mapping
+def four_ways(path: Path) -> tuple[RunConfig, dict[str, Any], Path, str]:
+    """A recipe as config, mapping, path and text."""
+    config = RunConfig(**vars(load(path)))
+    return config, to_mapping(config), path, str(path)
 
-    runs = [loratory.run(given) for given in (config, to_mapping(config), path, str(path))]
+
+def test_a_run_is_prepared_from_config_mapping_and_path(recipe) -> None:
+    runs = [loratory.prepare(given) for given in four_ways(recipe("classification"))]
+    assert len({run.folder for run in runs}) == 4
+    assert all(Run.open(run.folder).config == runs[0].config for run in runs)
+    data = [run.manifest()["data"] for run in runs]
+    assert all(facts["fingerprint"] == data[0]["fingerprint"] for facts in data)
+
+
+@pytest.mark.slow  # four runs
+def test_run_from_python_takes_config_mapping_and_path(recipe) -> None:
+    config, *others = four_ways(recipe("classification"))
+    runs = [loratory.run(given) for given in (config, *others)]
     assert len({run.folder for run in runs}) == 4
     assert all(run.comparison() == runs[0].comparison() for run in runs)
     assert Run.open(runs[0].folder).config == runs[0].config
     predictions = read_jsonl(runs[0].folder / "predictions/base/classification.jsonl", Prediction)
     assert predictions == runs[0].predictions("base")
     assert evaluation.score(predictions, config.metrics, resamples=100)[0].n == 8
-
-
-def loratory_load(path: Path):
-    from loratory.config import load
-
-    return load(path)
 
 
 def test_a_report_before_the_numbers_says_that_the_run_is_not_complete(cli, recipe) -> None:
@@ -140,7 +155,7 @@ def test_hostile_text_acts_nowhere(cli, recipe, workshop) -> None:
     rows = [{"document": f"{evil} {i}", "summary": f"{evil} {i}"} for i in range(60)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (workshop / "sum.jsonl").write_text(text, encoding="utf-8")
-    limits = {"max_prompt_tokens": 256, "max_target_tokens": 128}
+    limits = {"max_prompt_tokens": 256, "max_target_tokens": 128, "test_size": 3}
     answer = cli("run", recipe(data=limits, evaluate={"resamples": 100, "examples": 2}))
     assert answer.code == 0, answer.err
     for stream in (answer.out, answer.err):

@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from loratory import evaluation
+from loratory.codec import to_dict
 from loratory.metrics.generation import Length
 from loratory.metrics.rouge import Rouge
 from loratory.metrics.rouge.rouge155 import Rouge155, Rouge155Options, rouge155
-from loratory.records import Prediction, to_dict
+from loratory.records import Prediction
 
 TEXTS = [text.replace("\n", " ")[:400] for text in list(topics.values())[:40]]
 ROWS = [

@@ -37,15 +37,23 @@ def python(code: str, folder: Path, **env: str) -> str:
     return done.stdout
 
 
-def loratory(folder: Path, *argv: str) -> str:
-    return python(
-        f"import sys; sys.argv = {['loratory', *argv]!r}\nimport loratory.cli as c; c.main()",
-        folder,
-    )
+COMMANDS = """
+import sys, loratory.cli
+for argv in {}:
+    sys.argv = ["loratory", *argv]
+    try: loratory.cli.main()
+    except SystemExit as stop: assert not stop.code, stop.code
+"""
+
+
+def loratory(folder: Path, *commands: tuple[str, ...]) -> str:
+    """What commands print, one after the other in one process."""
+    return python(COMMANDS.format(commands), folder)
 
 
 def test_its_parts_are_listed_with_their_settings(tmp_path: Path) -> None:
-    found = json.loads(loratory(tmp_path, "list", "--json"))
+    printed = loratory(tmp_path, ("list", "--json"), ("list", "metrics"))
+    found, end = json.JSONDecoder().raw_decode(printed)
     for kind, name in PARTS.items():
         assert name in [entry["name"] for entry in found[kind]]
     (method,) = [entry for entry in found["methods"] if entry["name"] == "scaled"]
@@ -53,7 +61,7 @@ def test_its_parts_are_listed_with_their_settings(tmp_path: Path) -> None:
         ("target_modules", ["k_proj", "v_proj"]),
         ("feedforward_modules", []),
     ]
-    assert "verbatim" in loratory(tmp_path, "list", "metrics")
+    assert "verbatim" in printed[end:]
 
 
 def test_a_recipe_names_its_parts_as_any_others(tmp_path: Path) -> None:
@@ -110,7 +118,7 @@ def test_a_run_with_nothing_but_its_parts(tmp_path: Path, tiny_models) -> None:
         "evaluate": {"resamples": 100},
     }
     (tmp_path / "r.yaml").write_text(json.dumps(recipe))
-    result = json.loads(loratory(tmp_path, "run", "r.yaml", "--json"))
+    result = json.loads(loratory(tmp_path, ("run", "r.yaml", "--json")))
     assert set(result["scores"]) == {"base", "tuned", "as_it_is"}
     assert result["comparison"][0]["signature"].startswith("verbatim|fold_case:yes")
     assert "verbatim" in (tmp_path / result["report"]).read_text()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from loratory.tuning.encode import IGNORE, collate, pad
+from loratory.tuning.encode import IGNORE, pad
 from loratory.tuning.loss import head_on, loss_sum
 from loratory.tuning.model import load
 
@@ -23,14 +23,9 @@ def prepared(name, tiny_models, n=5):
     classify = name in ("bert", "distilbert", "llama with head")
     spec = tiny.spec(folder, classify=classify, family="classifier" if classify else "auto")
     model = load(spec, ("negative", "positive"), 0).model
-    task = tiny.two_classes() if classify else None
-    rows = tiny.encoder(spec, task).all(tiny.examples(n, labels=classify))
+    rows = tiny.rows(spec, n)
     assert len({row.length for row in rows}) > 1
     return spec, model, rows
-
-
-def collated(spec, model, rows):
-    return collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None))(rows)
 
 
 def own_loss(spec, model, rows):
@@ -44,7 +39,7 @@ def own_loss(spec, model, rows):
             attention_mask=pad([[1] * len(ids) for ids in whole], 0),
             labels=labels,
         ).loss
-    batch = collated(spec, model, rows)
+    batch = tiny.collated(spec, model, rows)
     batch.pop("decoder_input_ids", None)  # left to the model
     return model(**batch).loss
 
@@ -52,7 +47,7 @@ def own_loss(spec, model, rows):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_loss_and_gradients_are_transformers_own(name, tiny_models):
     spec, model, rows = prepared(name, tiny_models)
-    total, count = loss_sum(model, collated(spec, model, rows))
+    total, count = loss_sum(model, tiny.collated(spec, model, rows))
     assert count == sum(len(row.answer) or 1 for row in rows)
     (total / count).backward()
     ours = {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
@@ -72,15 +67,15 @@ def test_a_padded_batch_is_the_sum_of_its_rows(name, tiny_models):
     """Above all for decoders, whose padded rows are given no attention mask."""
     spec, model, rows = prepared(name, tiny_models)
     with torch.no_grad():
-        together, count = loss_sum(model, collated(spec, model, rows))
-        alone = [loss_sum(model, collated(spec, model, [row])) for row in rows]
+        together, count = loss_sum(model, tiny.collated(spec, model, rows))
+        alone = [loss_sum(model, tiny.collated(spec, model, [row])) for row in rows]
     torch.testing.assert_close(together, sum(loss for loss, _ in alone), atol=1e-5, rtol=1e-6)
     assert count == sum(n for _, n in alone)
 
 
 def test_the_batch_is_left_as_it_was(tiny_models):
     spec, model, rows = prepared("llama", tiny_models)
-    batch = collated(spec, model, rows)
+    batch = tiny.collated(spec, model, rows)
     before = {key: value.clone() for key, value in batch.items()}
     loss_sum(model, batch)
     assert batch.keys() == before.keys()
@@ -91,7 +86,7 @@ def test_the_batch_is_left_as_it_was(tiny_models):
 def test_the_head_sees_supervised_positions_only(name, tiny_models):
     """The tiny Llama's head is its embedding, tied: the hook must not touch the latter."""
     spec, model, rows = prepared(name, tiny_models)
-    batch = collated(spec, model, rows)
+    batch = tiny.collated(spec, model, rows)
     keep = batch["labels"] != IGNORE
     seen = []
     head = model.get_output_embeddings()
@@ -118,7 +113,7 @@ def test_the_hook_is_taken_off_when_the_model_fails(tiny_models):
 
 def test_without_supervised_tokens_the_sum_is_zero(tiny_models):
     spec, model, rows = prepared("llama", tiny_models)
-    batch = collated(spec, model, rows)
+    batch = tiny.collated(spec, model, rows)
     batch["labels"] = torch.full_like(batch["labels"], IGNORE)
     with torch.no_grad():
         total, count = loss_sum(model, batch)

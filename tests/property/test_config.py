@@ -61,35 +61,51 @@ def components(cls: type) -> st.SearchStrategy[Any]:
 def there_and_back(**parts: Any) -> None:
     data = {"model": "m", "data": "d.csv", "task": "classification", **parts}
     config = from_mapping(data)
-    again = from_mapping(read_yaml(to_yaml(config), "config.yaml"))
+    text = to_yaml(config)
+    again = from_mapping(read_yaml(text, "config.yaml"))
     assert again == config
-    assert to_yaml(again) == to_yaml(config)
+    assert to_yaml(again) == text
     assert from_mapping(to_mapping(config)) == config
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        (kind, name)
-        for kind, registry in (("task", TASKS), ("method", METHODS), ("metrics", METRICS))
-        for name in registry.names()
-    ],
+REGISTRIES = {"task": TASKS, "method": METHODS, "metrics": METRICS}
+every_component = pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in REGISTRIES for name in REGISTRIES[kind].names()]
 )
+
+
+@every_component
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_component_survives(kind: str, name: str, data: st.DataObject) -> None:
-    registry = {"task": TASKS, "method": METHODS, "metrics": METRICS}[kind]
-    there_and_back(**{kind: data.draw(components(registry.get(name)))})
+    """Written alone: a whole recipe is mostly defaults, and those take the time."""
+    part = {kind: data.draw(components(REGISTRIES[kind].get(name)))}
+    recipe = {"model": "m", "data": "d.csv", "task": "classification"}
+    config = from_mapping({**recipe, **part})
+    text = write_yaml({kind: to_mapping(config)[kind]})
+    again = from_mapping({**recipe, **read_yaml(text, "config.yaml")})
+    assert again == config
+    assert write_yaml({kind: to_mapping(again)[kind]}) == text
+
+
+@pytest.mark.slow
+@every_component
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_every_component_survives_in_a_whole_recipe(
+    kind: str, name: str, data: st.DataObject
+) -> None:
+    there_and_back(**{kind: data.draw(components(REGISTRIES[kind].get(name)))})
 
 
 @given(st.text("abcXYZ019._-", min_size=1, max_size=64).filter(lambda name: name[0].isalnum()))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_allowed_name_survives(name: str) -> None:
     there_and_back(name=name)
 
 
 @given(TEXT.filter(bool), st.dictionaries(TEXT, TEXT, max_size=3), FLOATS)
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_texts_and_numbers_survive(text: str, columns: dict[str, str], rate: float) -> None:
     train = {"learning_rate": rate} if 0 < rate < 10 else {}
     there_and_back(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from loratory.cli import main
 from loratory.cli.app import app
 from loratory.cli.console import Lines
 from loratory.methods.base import METHODS
@@ -24,6 +23,7 @@ COMMANDS = [
     "compare",
     "demo",
     "export",
+    "gate",
     "init",
     "interpolate",
     "list",
@@ -31,6 +31,7 @@ COMMANDS = [
     "plan",
     "predict",
     "prepare",
+    "probe",
     "push",
     "report",
     "run",
@@ -41,17 +42,10 @@ COMMANDS = [
 KINDS = ["methods", "peft_types", "tasks", "metrics", "models", "data"]
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys, tmp_path: Path):
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path: Path):
+    """Write what a command writes into a folder of the test."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["loratory", *argv])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_every_command_of_the_issue_is_there(cli) -> None:

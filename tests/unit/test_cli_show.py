@@ -6,7 +6,8 @@ import pytest
 from test_report_data import CLASSES, ROUGE, WORDS, comparison, place
 
 from loratory.cli import show
-from loratory.records import Comparison, Score, from_dict, to_dict
+from loratory.codec import from_dict, to_dict
+from loratory.records import Comparison, Score
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +22,8 @@ def test_compared_under_the_names_of_two_systems(capsys: pytest.CaptureFixture[s
     title, head, _, first, second, *_ = out.splitlines()
     assert title.rstrip() == "old.jsonl → new.jsonl, 30 test rows"
     assert head.split() == ["metric", "old.jsonl", "new.jsonl", "change", "95%", "interval", "p"]
-    assert " ".join(first.split()) == "ROUGE-Lsum 14.2 24.0 +9.8 7.1 to 12.6 < 0.001 better"
-    assert second.split()[-2:] == ["14.0", "better"]  # no p was recorded
+    assert " ".join(first.split()) == "ROUGE-Lsum 14.2 24.0 +9.8 7.1 to 12.6 < 0.001 improved"
+    assert second.split()[-2:] == ["14.0", "improved"]  # no p was recorded
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -42,7 +43,7 @@ def test_a_long_name_is_folded_and_no_number_is(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert " ".join(out.split()).startswith(f"{name} → {'b' * 30}, 30 test rows")
     assert "bbbbbbbbb" in out and "bbbbbbbbbb" not in out.split("rows", 1)[1]
-    assert "20.1" in out and "better" in out and max(map(len, out.splitlines())) <= 80
+    assert "20.1" in out and "improved" in out and max(map(len, out.splitlines())) <= 80
 
 
 def test_different_numbers_of_rows_have_a_column(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ CASES = {
     "extra": (
         {"trian": {}},
         "trian",
-        ["unknown field", "Did you mean 'train'?", "Available: data"],
+        ["unknown field", "Did you mean 'train'?", "Available: bias, data"],
     ),
     "extra in section": ({"train": {"lr": 1}}, "train.lr", ["unknown field", "learning_rate"]),
     "case of a name": ({"Train": {}}, "Train", ["Did you mean 'train'?"]),

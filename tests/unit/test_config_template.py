@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from crossed import few
 from loratory.config import from_mapping, json_schema, read_yaml, to_mapping
 from loratory.config.template import commented
 from loratory.errors import ConfigError
 from loratory.tasks.base import TASKS
 
 TASK_NAMES = TASKS.names()
-DEFAULT = re.compile(r"^( *)# ( *-? ?[a-z_]+:( .*)?)$")
+DEFAULT = re.compile(r"^( *)# ( *-? ?[a-z0-9_]+:( .*)?)$")
 
 
 def uncommented(text: str) -> str:
@@ -34,7 +35,7 @@ def test_every_commented_default_is_the_default(task: str) -> None:
     assert whole == to_mapping(from_mapping(given))
 
 
-@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize("task", few(TASK_NAMES, ["classification"]))
 def test_each_default_alone_can_be_uncommented(task: str) -> None:
     lines = commented(task).splitlines()
     config = from_mapping(read_yaml("\n".join(lines), "r.yaml"))
@@ -105,9 +106,13 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return json_schema()
+
+
 @pytest.mark.parametrize("task", TASK_NAMES)
-def test_the_json_schema_takes_what_the_reader_takes(task: str) -> None:
-    schema = json_schema()
+def test_the_json_schema_takes_what_the_reader_takes(task: str, schema: dict) -> None:
     for text in (commented(task), uncommented(commented(task))):
         assert accepts(schema, read_yaml(text, "r.yaml"), schema)
     short = {"model": "m", "data": "d.csv", "task": task, "method": "lora", "metrics": "rouge"}
@@ -131,15 +136,13 @@ def test_the_json_schema_takes_what_the_reader_takes(task: str) -> None:
         {"metrics": ["rogue"]},
     ],
 )
-def test_the_json_schema_refuses_what_the_reader_refuses(changes: dict) -> None:
-    schema = json_schema()
+def test_the_json_schema_refuses_what_the_reader_refuses(changes: dict, schema: dict) -> None:
     data = {"model": "m", "data": "d", "task": "summarization", **changes}
     assert not accepts(schema, data, schema)
     with pytest.raises(ConfigError):
         from_mapping(data)
 
 
-def test_the_json_schema_needs_model_data_and_task() -> None:
-    schema = json_schema()
+def test_the_json_schema_needs_model_data_and_task(schema: dict) -> None:
     assert schema["required"] == ["model", "data", "task"]
     assert not accepts(schema, {"model": "m", "data": "d"}, schema)

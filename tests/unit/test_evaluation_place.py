@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loratory import evaluation
+from loratory.codec import from_dict, to_dict
 from loratory.errors import ConfigError, DataError
 from loratory.metrics.classification import Classification
 from loratory.metrics.extractiveness import Extractiveness
 from loratory.metrics.generation import Length
 from loratory.metrics.rouge import Rouge, rouge
-from loratory.records import Place, Prediction, from_dict, to_dict
+from loratory.records import Place, Prediction
 from loratory.tasks.summarization import Summarization
 from realdata import real_rows
 

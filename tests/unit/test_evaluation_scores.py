@@ -5,13 +5,14 @@ import math
 
 import pytest
 
+from loratory.codec import from_dict, to_dict
 from loratory.errors import ConfigError, DataError
 from loratory.evaluation.compare import compare
 from loratory.evaluation.score import score
 from loratory.metrics.classification import Classification
 from loratory.metrics.generation import Length
 from loratory.metrics.rouge import Rouge
-from loratory.records import Comparison, Prediction, from_dict, to_dict
+from loratory.records import Comparison, Prediction
 from loratory.records import Score as ScoreRecord
 
 TEXTS = ["the cat sat", "a dog", "the bird sang loudly", "rain", "the cat ran off"]
@@ -65,19 +66,28 @@ def test_one_row_is_enough() -> None:
     assert only.low == only.value == only.high == pytest.approx(2 / 3)
 
 
+def many(texts: list[str]) -> list[Prediction]:
+    """Each text and its reference three times: enough rows for a verdict."""
+    return [
+        Prediction(str(i), text, (reference,))
+        for i, (text, reference) in enumerate(zip(texts * 3, TEXTS * 3, strict=True))
+    ]
+
+
 def test_better_is_improved() -> None:
-    (change,) = compare(summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))])
+    (change,) = compare(many(["x"] * 5), many(TEXTS), [Rouge(types=("rouge1",))])
     assert (change.base, change.tuned, change.difference) == (0, 1, 1) and change.improved
-    (change,) = compare(summaries(TEXTS), summaries(["x"] * 5), [Rouge(types=("rouge1",))])
-    assert change.difference == -1 and not change.improved
+    (change,) = compare(many(TEXTS), many(["x"] * 5), [Rouge(types=("rouge1",))])
+    assert change.difference == -1 and not change.improved and change.worsened
 
 
 def test_a_comparison_has_the_p_value_of_all_swaps() -> None:
-    # Five rows, each moving from 0 to 1: only all of them swapped, or none, part them as far.
-    (change,) = compare(summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))])
-    assert change.p == 2 / 2**5
+    # Five rows, each moving upwards: only all of them swapped, or none, part them as far.
+    halves = [text.split()[0] + " x" for text in TEXTS]
+    (change,) = compare(summaries(["x"] * 5), summaries(halves), [Rouge(types=("rouge1",))])
+    assert change.p == 2 / 2**5 and change.test == "approximate randomisation"
     (change,) = compare(
-        summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))], trials=9
+        summaries(["x"] * 5), summaries(halves), [Rouge(types=("rouge1",))], trials=9
     )
     assert change.p is not None and (change.p * 10) == round(change.p * 10)
     with pytest.raises(ConfigError, match="trials: 0 swaps"):
@@ -88,8 +98,11 @@ def test_a_comparison_of_an_older_file_has_no_p_value() -> None:
     (change,) = compare(summaries(["x"] * 5), summaries(TEXTS), [Rouge(types=("rouge1",))])
     data = to_dict(change)
     assert from_dict(Comparison, data, "here") == change
-    assert data.pop("p") == 2 / 2**5
-    assert from_dict(Comparison, data, "here") == dataclasses.replace(change, p=None)
+    names = [field.name for field in dataclasses.fields(Comparison)]
+    old = {key: data[key] for key in ("v", *names[: names.index("p")])}
+    read = from_dict(Comparison, old, "here")
+    assert (read.p, read.verdict, read.seeds) == (None, None, 1)
+    assert read.improved  # by its interval, which is all that such a file has
 
 
 def test_a_lower_calibration_error_is_improved() -> None:
@@ -115,7 +128,8 @@ def test_systems_may_show_different_classes_and_probabilities() -> None:
     by_name = {c.metric: c for c in changes}
     assert (by_name["accuracy"].base, by_name["accuracy"].tuned) == (0.5, 1)
     assert by_name["ece"].difference is None and by_name["ece"].low is None
-    assert by_name["ece"].p is None and by_name["accuracy"].p == 1 / 2
+    # Two rows of right and wrong, both gained: 2 / 2², of which mid-p takes half.
+    assert by_name["ece"].p is None and by_name["accuracy"].p == 1 / 4
     assert by_name["ece"].base is None and by_name["ece"].tuned == pytest.approx(0.2)
     assert by_name["ece"].reason == "not every prediction has probabilities"
 

@@ -13,16 +13,8 @@ from loratory.metrics import randomisation as module
 from loratory.metrics.base import Array
 from loratory.metrics.classification import Classification
 from loratory.metrics.randomisation import randomisation, swaps
-from loratory.metrics.ratio import ratio
 from loratory.records import Prediction
-
-
-def mean(totals: Array) -> dict[str, Array]:
-    return {"mean": ratio(totals[..., 1], totals[..., 0])}
-
-
-def rows(*values: float) -> Array:
-    return np.array([(1, value) for value in values], dtype=float)
+from measured import mean, rows
 
 
 def by_fractions(base: list[Fraction], tuned: list[Fraction]) -> Fraction:

@@ -11,18 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loratory.codec import from_dict, read_jsonl, to_dict, to_lines
 from loratory.errors import DataError
-from loratory.records import (
-    Comparison,
-    Example,
-    Message,
-    Prediction,
-    Score,
-    from_dict,
-    read_jsonl,
-    to_dict,
-    to_lines,
-)
+from loratory.records import Comparison, Example, Message, Prediction, Score
 
 # Every code point, halves of surrogate pairs and line separators among them.
 TEXT = st.text(st.characters(exclude_categories=[]) | st.sampled_from("\u2028\u2029\x85\n\r\0"))

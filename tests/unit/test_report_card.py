@@ -66,7 +66,7 @@ def test_p_values_have_a_column_where_there_are_any(tmp_path: Path):
     head, rule, *rows = table(card)
     assert head[4] == "p" and len({len(row) for row in (head, rule, *rows)}) == 1
     assert [row[4] for row in rows] == ["0.042", "&lt; 0.001", "–"]
-    assert "p is two-sided, by approximate randomisation, one metric at a time." in card
+    assert "p is two-sided, corrected by Holm over the metrics." in card
     older = render_card(make_folder(tmp_path / "old"))
     assert "p" not in table(older)[0] and "randomisation" not in older
 

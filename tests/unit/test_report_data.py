@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from loratory.codec import to_dict
 from loratory.errors import RunError
-from loratory.records import Comparison, Example, Place, Prediction, Score, to_dict
+from loratory.records import Comparison, Example, Place, Prediction, Score
 from loratory.report.data import CONSEQUENCES, load
 
 N = 30

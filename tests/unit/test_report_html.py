@@ -153,12 +153,12 @@ def test_p_values_have_a_column_where_there_are_any(tmp_path: Path):
     assert "p\u00a0&lt;\u00a00.001, n\u00a0=\u00a030)" in html  # no line ends within
     page = check(html)
     heads = [attrs.get("title") for tag, attrs in page.elements if tag == "abbr"]
-    assert heads == ["two-sided, by approximate randomisation"]
+    assert heads == ["two-sided; corrected by Holm where several values were judged together"]
     assert "0.042" in page.words and "p < 0.001, n = 30" in page.words
-    assert "it tests one metric at a time" in page.words
+    assert "corrected by Holm for the metrics judged together" in page.words
     without = check(render(make_folder(tmp_path / "old")))
     assert "abbr" not in {tag for tag, _ in without.elements}
-    assert "one metric at a time" not in without.words
+    assert "corrected by Holm" not in without.words
     mixed = check(render(make_folder(tmp_path / "mixed", comparisons=(tested[0], ROUGE[1]))))
     cells = [sum(tag == name for tag, _ in mixed.elements) for name in ("td", "th")]
     both = [sum(tag == name for tag, _ in page.elements) for name in ("td", "th")]

@@ -1,6 +1,7 @@
 """The sentence a reader takes away, and numbers as text."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from test_report_data import CLASSES, ROUGE, WORDS, comparison, place
@@ -11,23 +12,27 @@ from loratory.report import wording
 BETTER = comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126)
 
 
+def judged(verdict: str, adjusted: float, family: int) -> dict[str, Any]:
+    return {"verdict": verdict, "p_adjusted": adjusted, "family": family}
+
+
 @pytest.mark.parametrize(
     ("item", "verdict", "sentence"),
     [
         (
             BETTER,
-            "better",
+            "improved",
             "ROUGE-Lsum rose from 14.2 to 24.0 (+9.8, 95% interval 7.1 to 12.6, n = 30): "
             "the interval is clear of zero.",
         ),
         (
             comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126, p=1 / 10_001),
-            "better",
+            "improved",
             "ROUGE-Lsum rose from 14.2 to 24.0 (+9.8, 95% interval 7.1 to 12.6, p < 0.001, "
             "n = 30): the interval is clear of zero.",
         ),
         (
-            # The words follow the interval, not p.
+            # Without a recorded verdict the words follow the interval, not p.
             comparison("accuracy", 0.5, 0.51, -0.02, 0.04, p=0.0312),
             "no evidence",
             "There is no evidence of a change in Accuracy: 50.0 before, 51.0 after "
@@ -53,7 +58,7 @@ BETTER = comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126)
         ),
         (
             comparison("ece", 0.19, 0.12, -0.1, -0.01, lower_is_better=True),
-            "better",
+            "improved",
             "Calibration error (ECE) fell from 19.0 to 12.0 (−7.0, 95% interval −10.0 to −1.0, "
             "n = 30): lower is better, and the interval is clear of zero.",
         ),
@@ -62,6 +67,67 @@ BETTER = comparison("rougeLsum", 0.142, 0.24, 0.071, 0.126)
             "worse",
             "Calibration error (ECE) rose from 12.0 to 19.0 (+7.0, 95% interval 1.0 to 10.0, "
             "n = 30): the tuned model is worse, and the interval is clear of zero.",
+        ),
+        (
+            # The verdict that was recorded counts, not the interval.
+            comparison("accuracy", 0.5, 0.56, 0.01, 0.11, p=0.02, **judged("no evidence", 0.12, 6)),
+            "no evidence",
+            "There is no evidence of a change in Accuracy: 50.0 before, 56.0 after "
+            "(+6.0, 95% interval 1.0 to 11.0, p = 0.020, 0.120 corrected for 6 values, n = 30); "
+            "the interval by itself is clear of zero, but the p value is not small enough for one "
+            "of 6 values.",
+        ),
+        (
+            comparison("accuracy", 0.5, 0.5, 0.0, 0.0, p=1.0, **judged("no evidence", 1.0, 6)),
+            "no evidence",
+            "There is no evidence of a change in Accuracy: 50.0 before and after; no row moved it "
+            "(n = 30).",
+        ),
+        (
+            comparison(
+                "accuracy",
+                0.5,
+                0.51,
+                -0.07,
+                0.09,
+                p=0.7,
+                **judged("test too small", 0.7, 1),
+                detectable=0.114,
+                relevant=0.02,
+                rows_needed=975,
+            ),
+            "test too small",
+            "The test is too small to tell whether Accuracy changed: 50.0 before, 51.0 after "
+            "(+1.0, 95% interval −7.0 to 9.0, p = 0.700, n = 30). Four times in five it would have "
+            "found a difference of 11.4 or more; for one of 2.0 it takes about 980 rows.",
+        ),
+        (
+            replace(
+                comparison("accuracy", 0.5, 0.6, 0.01, 0.2, p=0.04), n=9, verdict="test too small"
+            ),
+            "test too small",
+            "The test is too small to tell whether Accuracy changed: 50.0 before, 60.0 after "
+            "(+10.0, 95% interval 1.0 to 20.0, p = 0.040, n = 9). It takes at least 10 rows to say "
+            "anything.",
+        ),
+        (
+            comparison(
+                "accuracy",
+                0.5,
+                0.51,
+                -0.07,
+                0.09,
+                p=0.7,
+                **judged("test too small", 0.7, 1),
+                detectable=0.114,
+                relevant=0.02,
+                seeds=3,
+            ),
+            "test too small",
+            "The test is too small to tell whether Accuracy changed: 50.0 before, 51.0 after "
+            "(+1.0, 95% interval −7.0 to 9.0, p = 0.700, n = 30, 3 seeds). Four times in five it "
+            "would have found a difference of 11.4 or more, where 2.0 matters; more seeds or more "
+            "rows would help.",
         ),
         (
             Comparison("bleu", None, None, None, None, None, 30, "s", reason="no references"),

@@ -9,16 +9,8 @@ import pytest
 from loratory.errors import ConfigError, DataError
 from loratory.metrics import resample
 from loratory.metrics.base import Array
-from loratory.metrics.ratio import ratio
 from loratory.metrics.resample import bootstrap, paired_bootstrap, weights
-
-
-def mean(totals: Array) -> dict[str, Array]:
-    return {"mean": ratio(totals[..., 1], totals[..., 0])}
-
-
-def rows(*values: float) -> Array:
-    return np.array([(1, value) for value in values], dtype=float)
+from measured import mean, rows
 
 
 def normal(n: int, seed: int = 0) -> Array:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loratory.errors import DataError
-from loratory.evaluation.seeds import leaders, pareto, spread, student_quantile
+from loratory.evaluation.seeds import leaders, pareto, spread
+from loratory.metrics.student import student_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 16, 16.5, 10_000])

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loratory.codec import to_lines
 from loratory.errors import ConfigError, DataError, RunError
 from loratory.evaluation import processes, score
 from loratory.evaluation.columns import Columns
@@ -35,7 +36,7 @@ from loratory.metrics.extractiveness import Extractiveness
 from loratory.metrics.generation import Length
 from loratory.metrics.rouge import Rouge
 from loratory.metrics.rouge.rouge155 import Rouge155Options, rouge155
-from loratory.records import Prediction, to_lines
+from loratory.records import Prediction
 
 # Paragraphs of Python's own reference, each with the next one as what it is held against.
 TEXTS = [part for text in list(topics.values())[:12] for part in text.split("\n\n")][:120]

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from loratory.codec import to_dict
 from loratory.config import from_mapping
 from loratory.errors import ConfigError, MissingDependencyError, RunError
-from loratory.records import Comparison, to_dict
+from loratory.records import Comparison
 from loratory.sweep import Sweep, Trial, Workers, cluster, plan, process, summary, sweep
 from loratory.sweep.engine import Take, here
 from loratory.sweep.process import Ended, Job, execute

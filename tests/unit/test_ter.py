@@ -12,11 +12,7 @@ from loratory.evaluation.compare import compare
 from loratory.evaluation.score import score
 from loratory.metrics.ter import Ter
 from loratory.records import Prediction
-
-
-def value(metric: Ter, *pairs: tuple[str, tuple[str, ...]]) -> float | None:
-    rows = [Prediction(str(i), text, references) for i, (text, references) in enumerate(pairs)]
-    return score(rows, [metric], resamples=5)[0].value
+from measured import value
 
 
 @pytest.mark.parametrize(
@@ -58,8 +54,8 @@ def test_references_without_words_are_undefined() -> None:
 
 
 def test_lower_is_better() -> None:
-    base = [Prediction(str(i), "x y", ("a b",)) for i in range(8)]
-    tuned = [Prediction(str(i), "a y", ("a b",)) for i in range(8)]
+    base = [Prediction(str(i), "x y", ("a b",)) for i in range(12)]
+    tuned = [Prediction(str(i), "a y", ("a b",)) for i in range(12)]
     (found,) = compare(base, tuned, [Ter()], resamples=20)
     assert (found.base, found.tuned, found.improved) == (1.0, 0.5, True)
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
+from crossed import crossed
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.tuning.account import DTYPES, account, safetensors_bytes
@@ -26,8 +27,7 @@ def counted(spec, method):
         return account(ready, parameters)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("model", ["llama", "bert"])
+@crossed(name=NAMES, model=["llama", "bert"])
 def test_it_is_what_is_attached_and_written(name, model, tiny_models, tmp_path):
     spec = tiny.spec(tiny_models(model), classify=model == "bert")
     method = METHODS.get(name)()

@@ -44,6 +44,22 @@ def fresh(tiny_models, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tiny_models, tmp_path_factory):
+    """Return a function: settings to a run trained by them without a break, and its result."""
+    made = {}
+
+    def trained(model="llama", classify=False, **settings):
+        key = (model, *sorted(settings.items()))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("whole")
+            run = Run(tiny_models(model), folder, classify, METHOD)
+            made[key] = run, run.train(**settings)
+        return made[key]
+
+    return trained
+
+
 def kill(run: Run, step: int, **changes) -> None:
     with pytest.raises(Killed):
         run.train(progress=KillAt(step), **changes)
@@ -55,9 +71,8 @@ SETTINGS = {"num_train_epochs": 3.0, "eval_steps": 2, "early_stopping_patience":
 # 18 rows in batches of 4: an epoch has five steps. Killed in the first epoch, at the end of
 # the second, in the middle of the third, and before there was any checkpoint.
 @pytest.mark.parametrize("step", [pytest.param(step, marks=SLOW) for step in (1, 4, 11)] + [13])
-def test_a_killed_run_ends_as_an_undisturbed_one(step, fresh):
-    whole = fresh("whole")
-    expected = whole.train(**SETTINGS)
+def test_a_killed_run_ends_as_an_undisturbed_one(step, fresh, undisturbed):
+    whole, expected = undisturbed(**SETTINGS)
     kill(fresh(), step, **SETTINGS)
     again = fresh()
     found = again.train(**SETTINGS)
@@ -67,14 +82,14 @@ def test_a_killed_run_ends_as_an_undisturbed_one(step, fresh):
     assert (found.best_step, found.best_eval_loss) == (expected.best_step, expected.best_eval_loss)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param({"eval_steps": 5}, marks=SLOW), {"logging_steps": 4, "eval_steps": 3}],
+    [{"eval_steps": 5}, {"logging_steps": 4, "eval_steps": 3}],
 )
-def test_at_an_epochs_end_and_between_two_logged_steps(settings, fresh, monkeypatch):
+def test_at_an_epochs_end_and_between_two_logged_steps(settings, fresh, undisturbed):
     settings = {**SETTINGS, **settings}
-    whole = fresh("whole")
-    whole.train(**settings)
+    whole, _ = undisturbed(**settings)
     kill(fresh(), 8, **settings)
     again = fresh()
     again.train(**settings)
@@ -83,10 +98,9 @@ def test_at_an_epochs_end_and_between_two_logged_steps(settings, fresh, monkeypa
 
 
 @SLOW
-def test_accumulated_steps_and_a_head_go_on_as_well(fresh, monkeypatch):
+def test_accumulated_steps_and_a_head_go_on_as_well(fresh, undisturbed):
     settings = {**SETTINGS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
-    whole = fresh("whole", "distilbert", classify=True)
-    whole.train(**settings)
+    whole, _ = undisturbed("distilbert", classify=True, **settings)
     kill(fresh(model="distilbert", classify=True), 8, **settings)
     again = fresh(model="distilbert", classify=True)
     again.train(**settings)
@@ -104,9 +118,8 @@ STOPPING = {
 }
 
 
-def test_early_stopping_goes_on_counting(fresh, monkeypatch):
-    whole = fresh("whole")
-    expected = whole.train(**STOPPING)
+def test_early_stopping_goes_on_counting(fresh, undisturbed):
+    whole, expected = undisturbed(**STOPPING)
     assert expected.stopped_early
     # Killed with two of three validations without gain behind it.
     kill(fresh(), expected.best_step + 3, **STOPPING)
@@ -125,9 +138,10 @@ def test_early_stopping_goes_on_counting(fresh, monkeypatch):
         pytest.param({**SETTINGS, "max_steps": 7}, marks=SLOW),
     ],
 )
-def test_killed_between_the_last_checkpoint_and_the_adapter(settings, fresh, monkeypatch):
-    whole = fresh("whole")
-    expected = whole.train(**settings)
+def test_killed_between_the_last_checkpoint_and_the_adapter(
+    settings, fresh, monkeypatch, undisturbed
+):
+    whole, expected = undisturbed(**settings)
 
     def die(*args):
         raise Killed
@@ -162,9 +176,8 @@ def test_a_finished_training_trained_again_is_the_same(fresh):
     "damage",
     [pytest.param("absent", marks=SLOW), "cut short", pytest.param("empty", marks=SLOW)],
 )
-def test_a_half_written_checkpoint_is_passed_over(damage, fresh, monkeypatch):
-    whole = fresh("whole")
-    whole.train(**SETTINGS)
+def test_a_half_written_checkpoint_is_passed_over(damage, fresh, undisturbed):
+    whole, _ = undisturbed(**SETTINGS)
     kill(fresh(), 9, **SETTINGS)
     again = fresh()
     last = again.folder / "checkpoints" / "checkpoint-8"
@@ -181,9 +194,8 @@ def test_a_half_written_checkpoint_is_passed_over(damage, fresh, monkeypatch):
 
 
 @SLOW
-def test_half_a_line_in_the_log_is_dropped(fresh, monkeypatch):
-    whole = fresh("whole")
-    whole.train(**SETTINGS)
+def test_half_a_line_in_the_log_is_dropped(fresh, undisturbed):
+    whole, _ = undisturbed(**SETTINGS)
     kill(fresh(), 9, **SETTINGS)
     again = fresh()
     with (again.folder / "train.jsonl").open("a") as stream:
@@ -193,11 +205,10 @@ def test_half_a_line_in_the_log_is_dropped(fresh, monkeypatch):
 
 
 @SLOW
-def test_a_run_folder_may_be_moved_before_it_goes_on(fresh, tmp_path):
+def test_a_run_folder_may_be_moved_before_it_goes_on(fresh, tmp_path, undisturbed):
     """The best checkpoint may lie before the move; its old path is written in the state."""
-    whole = fresh("whole")
-    expected = whole.train(**{**STOPPING, "early_stopping_patience": 8})
     settings = {**STOPPING, "early_stopping_patience": 8}
+    whole, expected = undisturbed(**settings)
     kill(fresh("old"), expected.best_step + 5, **settings)
     shutil.move(tmp_path / "old", tmp_path / "new")
     again = fresh("new")

@@ -9,6 +9,7 @@ import typer
 
 from loratory import __version__
 from loratory.cli.export import combine, export, interpolate, merge, push
+from loratory.cli.gate import gate
 from loratory.cli.options import Json, Overrides, RecipeFile
 from loratory.cli.plan import plan
 from loratory.cli.score import compare, score
@@ -101,11 +102,19 @@ def train(run: RunFolder, as_json: Json = False) -> None:
 def predict(run: RunFolder, as_json: Json = False) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
     _stage("predict", run)
-    _done(run, as_json, f"Predicted. Next: loratory score {run}")
+    _done(run, as_json, f"Predicted. Next: loratory probe {run}")
+
+
+@app.command()
+def probe(run: RunFolder, as_json: Json = False) -> None:
+    """Ask base and tuned model what is not the task: what was forgotten, which bias grew."""
+    _stage("probe", run)
+    _done(run, as_json, f"Probed. Next: loratory score {run}")
 
 
 app.command()(score)
 app.command()(compare)
+app.command()(gate)
 app.command()(sweep)
 
 

@@ -109,7 +109,7 @@ def score(
             progress=shown,
         )
     if as_json and found.note:
-        from loratory.records import to_dict
+        from loratory.codec import to_dict
 
         scores = [to_dict(item) for item in found.scores]
         show.print_json({"scores": {name: scores}, "note": found.note})

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loratory.codec import to_dict
 from loratory.evaluation.baseline import best_baselines
 from loratory.methods.base import Family
-from loratory.records import Comparison, Place, Prediction, Score, to_dict
+from loratory.records import Comparison, Place, Prediction, Score
 from loratory.report import wording
+from loratory.report.findings import summary
 from loratory.report.standing import standing
 from loratory.report.wording import clean
 from loratory.runs import Run
@@ -48,6 +50,7 @@ def result(run: Run, as_json: bool) -> None:
                 "scores": _plain_scores(run.scores()),
                 "places": [to_dict(item) for item in run.places()],
                 "comparison": [to_dict(item) for item in run.comparison()],
+                "findings": {name: to_dict(item) for name, item in run.findings().items()},
             }
         )
         return
@@ -56,6 +59,9 @@ def result(run: Run, as_json: bool) -> None:
     console.print(_baselines(run))
     _standing(run.scores(), run.places(), console)
     _examples(run, console)
+    for title, verdict, sentence in summary(run.findings()):
+        line = Text(f"{title}: {verdict}. ", style="bold")
+        console.print(line.append(clean(sentence), style="not bold"))
     headline = wording.headline(run.comparison())
     if headline is not None:
         console.print(Text(f"\n{wording.outcome(headline)}", style="bold"))
@@ -196,7 +202,7 @@ def _comparison_table(items: Sequence[Comparison], first: str, second: str) -> T
             wording.score(item.tuned, item.metric),
             change,
             ends,
-            wording.p_value(item.p),
+            wording.corrected_p(item),
             *([f"{item.n:,}"] if n else []),
             "" if verdict == "descriptive" else verdict,
         )

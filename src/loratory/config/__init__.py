@@ -11,11 +11,15 @@ from loratory.config.schema import (
     json_schema,
 )
 from loratory.config.text import read_yaml
+from loratory.config.trust import BiasConfig, ForgettingConfig, LeakageConfig
 
 __all__ = [
+    "BiasConfig",
     "DataConfig",
     "DecodeConfig",
     "EvaluateConfig",
+    "ForgettingConfig",
+    "LeakageConfig",
     "ModelConfig",
     "RunConfig",
     "TrainConfig",

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from loratory.config.schema import COMPONENTS, SECTIONS, RunConfig, Scalars, Section
+from loratory.config.schema import COMPONENTS, SECTIONS, RunConfig, Scalars
+from loratory.config.section import Section
 from loratory.config.text import read_yaml, write_yaml
 from loratory.errors import ConfigError, suggest
 from loratory.metrics.base import METRICS

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from loratory.config.remedy import RemedyConfig
+from loratory.config.section import NotNegative, Positive, Section, Share, Steps, Text
+from loratory.config.trust import BiasConfig, ForgettingConfig, LeakageConfig
 from loratory.errors import ConfigError
 from loratory.methods.base import METHODS, Method
 from loratory.metrics.base import METRICS, Metric
@@ -26,31 +29,6 @@ __all__ = [
     "TrainConfig",
     "json_schema",
 ]
-
-
-def _whole_or_share(value: float) -> float:
-    if value >= 1 and not value.is_integer():
-        raise ValueError("a whole number of steps, or below 1 a share of all")
-    return value
-
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-Steps = Annotated[float, Field(ge=0), AfterValidator(_whole_or_share)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """One block of a recipe: frozen, strict, and it knows no field it does not list."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
 
 class ModelConfig(Section):
@@ -99,6 +77,10 @@ class DataConfig(Section):
     """At most so many test rows."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     """Of the splits and samples; default: the recipe's seed. Set, other seeds keep the rows."""
+    augment: list[Text] = Field(default_factory=list)
+    """Word lists: training rows that hold their words stand once more, with groups swapped."""
+    balance: Text | None = None
+    """Column, or word list, of groups that are made equally frequent in the training rows."""
     max_prompt_tokens: Positive = 512
     """Longer prompts lose the end of their source text, never the instruction around it."""
     max_target_tokens: Positive = 128
@@ -134,10 +116,14 @@ class TrainConfig(Section):
     """Rows in one forward pass of validation."""
     eval_steps: Annotated[Steps, Field(gt=0)] = 0.2
     """Steps between validations, each with a checkpoint; below 1 a share of all steps."""
+    metric_for_best_model: Text = "loss"
+    """What the best state has best in validation: loss, or a metric's value, such as rougeL."""
+    eval_generate_rows: Positive = 64
+    """At most so many validation rows are answered for that value, a seeded sample."""
     early_stopping_patience: Positive | None = 3
-    """Stop after so many validations without a lower loss; null never stops early."""
+    """Stop after so many validations without a better one; null never stops early."""
     early_stopping_threshold: NotNegative = 0.0
-    """A validation loss counts as lower when it falls by more than this."""
+    """A validation is better when it gains more than this; 0.01 is one point of rougeL."""
     logging_steps: Positive = 1
     """Steps between lines of train.jsonl."""
     activation_checkpointing: bool = False
@@ -193,6 +179,10 @@ class RunConfig:
     metrics: tuple[Metric, ...] = ()
     """What is computed on the predictions; empty takes the task's own."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    leakage: LeakageConfig = field(default_factory=LeakageConfig)
+    forgetting: ForgettingConfig = field(default_factory=ForgettingConfig)
+    bias: BiasConfig = field(default_factory=BiasConfig)
+    remedy: RemedyConfig = field(default_factory=RemedyConfig)
     output_dir: str = "runs"
     """Folder in which the run folder is made, relative to the working directory."""
 
@@ -241,6 +231,10 @@ SECTIONS: dict[str, type[Section]] = {
     "train": TrainConfig,
     "decode": DecodeConfig,
     "evaluate": EvaluateConfig,
+    "leakage": LeakageConfig,
+    "forgetting": ForgettingConfig,
+    "bias": BiasConfig,
+    "remedy": RemedyConfig,
 }
 COMPONENTS: dict[str, Registry[Any]] = {"task": TASKS, "method": METHODS}
 

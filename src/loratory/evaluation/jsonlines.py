@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from loratory.codec import from_dict
 from loratory.errors import DataError
 from loratory.evaluation.columns import Columns, check_filled, column, text, texts
 from loratory.evaluation.files import Block, Source, lines_of
-from loratory.records import Prediction, from_dict
+from loratory.records import Prediction
 
 __all__ = ["JsonLines"]
 

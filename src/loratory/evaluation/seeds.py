@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.errors import DataError
+from loratory.metrics.student import student_quantile
 
-__all__ = ["Spread", "leaders", "pareto", "spread", "student_quantile"]
+__all__ = ["Spread", "leaders", "pareto", "spread"]
 
 
 class Spread(NamedTuple):
@@ -92,66 +93,3 @@ def pareto(points: Mapping[str, tuple[float, ...]]) -> set[str]:
     return {
         name for name, point in points.items() if not any(beats(o, point) for o in points.values())
     }
-
-
-def student_quantile(probability: float, degrees: float) -> float:
-    """Return the value that Student's t stays below with a probability.
-
-    Found by halving an interval of the distribution function, which is exact enough: to 1e-12.
-
-    Args:
-        probability: 0.5 or more, below 1.
-        degrees: of freedom, above 0.
-    """
-    assert 0.5 <= probability < 1 and degrees > 0
-    high = 1.0
-    while _student(high, degrees) < probability:
-        high *= 2
-    low = 0.0
-    while high - low > 1e-12 * max(high, 1):
-        middle = (low + high) / 2
-        if _student(middle, degrees) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _student(value: float, degrees: float) -> float:
-    """Return the probability of staying below a value of 0 or more."""
-    part = degrees / (degrees + value * value)
-    return 1 - _incomplete_beta(part, degrees / 2, 0.5) / 2
-
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function, by Lentz's continued fraction.
-
-    Abramowitz and Stegun 1964, "Handbook of Mathematical Functions", 26.5.8.
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly, its mirror does not
-        return 1 - _incomplete_beta(1 - x, b, a)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    tiny = 1e-300
-    c, d, fraction = 1.0, 0.0, 1.0
-    for step in range(1000):
-        m = step // 2
-        if step == 0:
-            term = 1.0
-        elif step % 2 == 0:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        else:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        d = 1 / _away(1 + term * d, tiny)
-        c = _away(1 + term / c, tiny)
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * (fraction - 1) / a
-
-
-def _away(value: float, tiny: float) -> float:
-    return value if abs(value) > tiny else tiny

@@ -14,6 +14,7 @@ from loratory.methods.base import METHODS
 from loratory.report import wording
 from loratory.report.data import ReportData, fact, load
 from loratory.report.facts import cut_rows, dropped_rows, splits
+from loratory.report.findings import sections as found
 from loratory.report.front import base_model, front_matter, method_name
 from loratory.report.markdown import code, fenced, inline
 from loratory.report.proof import proof
@@ -49,6 +50,7 @@ def render_card(folder: Path) -> str:
         "## Scores",
         *_scores(table),
         *map(inline, stands),
+        *_findings(data),
         "## How to load it",
         *_loading(data),
         *_proof(data),
@@ -88,7 +90,7 @@ def _scores(table: Table) -> list[str]:
         *(_table_line(_score_row(row, "", table.tested)) for row in table.descriptive),
     ]
     but = f", but for {', '.join(map(inline, table.unscaled))}" if table.unscaled else ""
-    test = "p is two-sided, by approximate randomisation, one metric at a time. " if p else ""
+    test = "p is two-sided, corrected by Holm over the metrics. " if p else ""
     signatures = [f"- {inline(name)}: {code(text)}" for name, text in table.signatures]
     return [
         "\n".join(lines),
@@ -182,6 +184,15 @@ def _proof(data: ReportData) -> list[str]:
     return ["## The saved adapter", inline(found.opening), *(["\n".join(lines)] if lines else [])]
 
 
+def _findings(data: ReportData) -> list[str]:
+    lines = []
+    for section in found(data.findings):
+        about = " ".join(inline(sentence) for sentence in section.sentences)
+        lines.append(f"- **{section.title}** ({inline(section.verdict)}): {about}")
+        lines += [f"  - {inline(limit)}" for limit in section.limits]
+    return ["## Known harms", "\n".join(lines)] if lines else []
+
+
 def _data(data: ReportData) -> str:
     name = fact(data.manifest, "data", "name")
     rows = splits(data.manifest)
@@ -234,8 +245,8 @@ def _limits(data: ReportData, table: Table) -> str:
             "the length limit and were scored as cut."
         )
     lines.append(
-        "- The adapter inherits the base model's faults. Nothing here measures safety, bias or "
-        "truthfulness unless a score above says so."
+        "- The adapter inherits the base model's faults. Nothing here measures safety or "
+        "truthfulness, nor a bias that is not named above."
     )
     if "finished" in {row.metric for row in table.descriptive} or not data.labels:
         lines.append(

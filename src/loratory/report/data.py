@@ -15,16 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
+from loratory.codec import from_dict, read_jsonl
 from loratory.errors import DataError, RunError
-from loratory.records import (
-    Comparison,
-    Example,
-    Place,
-    Prediction,
-    Score,
-    from_dict,
-    read_jsonl,
-)
+from loratory.records import QUESTIONS, Comparison, Example, Finding, Place, Prediction, Score
 
 __all__ = ["LossLog", "Missing", "ReportData", "fact", "load"]
 
@@ -86,6 +79,8 @@ class ReportData:
     places: tuple[Place, ...] = ()
     """Empty in a run from before they were computed."""
     comparisons: tuple[Comparison, ...] = ()
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    """By question; those that were looked into."""
     missing: tuple[Missing, ...] = ()
 
     @property
@@ -157,6 +152,7 @@ def load(folder: Path) -> ReportData:
         scores=scores,
         places=places,
         comparisons=reader.read("comparison.json", _comparisons, ()),
+        findings=reader.findings(),
         missing=reader.finish(),
     )
 
@@ -189,6 +185,16 @@ class _Reader:
             if answers is not None:
                 found.setdefault(file.parent.name, {})[file.stem] = answers
                 self._answered.add(file.parent.name)
+        return found
+
+    def findings(self) -> dict[str, Finding]:
+        found = {}
+        for question in QUESTIONS:
+            path = f"findings/{question}.json"
+            if (self.folder / path).exists():
+                finding = self.read(path, _finding, None)
+                if finding is not None:
+                    found[question] = finding
         return found
 
     def finish(self) -> tuple[Missing, ...]:
@@ -283,6 +289,10 @@ def _scores(path: Path) -> Scored:
 
 def _comparisons(path: Path) -> tuple[Comparison, ...]:
     return _records(Comparison, _versioned(path).get("comparisons"), "comparisons")
+
+
+def _finding(path: Path) -> Finding | None:
+    return from_dict(Finding, _mapping(_versioned(path).get("finding")), path.name)
 
 
 def _records(cls: type[T], items: Any, where: str) -> tuple[T, ...]:

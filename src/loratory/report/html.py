@@ -23,6 +23,7 @@ from loratory.report.confusion import Confusion, confusion
 from loratory.report.data import LossLog, ReportData, fact, load
 from loratory.report.examples import choose
 from loratory.report.facts import run_facts
+from loratory.report.findings import sections
 from loratory.report.front import base_model, method_name
 from loratory.report.proof import proof
 from loratory.report.standing import standing
@@ -74,6 +75,7 @@ def render(folder: Path) -> str:
             strips={row.metric: strip for row in table.rows if (strip := _strip(row))},
             loss=_loss(data),
             proof=proof(data.manifest),
+            findings=sections(data.findings),
             not_finite=data.log.not_finite,
             confusions=_confusions(data),
             choice=choose(data),
@@ -161,7 +163,7 @@ def _strip(row: Row) -> Markup | None:
     if item is None or item.difference is None or item.low is None or item.high is None:
         return None
     ends = (item.difference, item.low, item.high)
-    tone = {"better": "good", "worse": "bad"}.get(row.verdict, "even")
+    tone = {"improved": "good", "worse": "bad"}.get(row.verdict, "even")
     return interval_strip(*ends, row.extent, tone) if all(map(math.isfinite, ends)) else None
 
 

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     difference: str
     interval: str
     p: str
-    """Empty when undefined or not recorded."""
+    """Corrected where it was judged; empty when undefined or not recorded."""
     verdict: wording.Verdict
     extent: tuple[float, float]
     """The scale its interval is drawn on, in the metric's unit; zero lies inside."""
@@ -97,7 +97,7 @@ def score_table(data: ReportData) -> Table:
                 comparison=comparison,
                 difference=change,
                 interval=ends,
-                p=wording.p_value(comparison.p) if comparison else "",
+                p=wording.corrected_p(comparison) if comparison else "",
                 verdict=wording.verdict(comparison) if comparison else "undefined",
                 extent=extents.get(wording.scale(metric), (0.0, 1.0)),
                 n=comparison.n if comparison else first.n,

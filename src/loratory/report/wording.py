@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from loratory.evaluation.agreement import HUMAN
+from loratory.evaluation.verdict import MIN_ROWS
 from loratory.records import PLAIN, Comparison, Place, Score
 
 __all__ = [
     "Verdict",
     "clean",
     "confidence",
+    "corrected_p",
     "count",
     "descriptive",
     "difference",
@@ -38,7 +40,15 @@ __all__ = [
 
 Item = TypeVar("Item", Score, Comparison)
 
-Verdict = Literal["better", "worse", "no evidence", "no interval", "descriptive", "undefined"]
+Verdict = Literal[
+    "improved",
+    "worse",
+    "no evidence",
+    "test too small",
+    "no interval",
+    "descriptive",
+    "undefined",
+]
 
 NAMES = {
     "bertscore_cut": "BERTScore: rows cut",
@@ -166,6 +176,14 @@ def p_value(p: float | None) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
+def corrected_p(comparison: Comparison) -> str:
+    """Return the p value the verdict rests on: corrected for the values judged together.
+
+    In a file from before there were verdicts it is the one of this value by itself.
+    """
+    return p_value(comparison.p if comparison.p_adjusted is None else comparison.p_adjusted)
+
+
 def place(item: Place) -> str:
     """Return how far a system has come, `62% (95% interval 55% to 70%) of the way from …`.
 
@@ -184,17 +202,21 @@ def place(item: Place) -> str:
 
 
 def verdict(comparison: Comparison) -> Verdict:
-    """Return what the paired interval supports, and nothing more."""
+    """Return what a comparison supports, and nothing more.
+
+    In a file from before there were verdicts, that is what the paired interval supports.
+    """
     if comparison.difference is None:
         return "undefined"
     if comparison.descriptive:
         return "descriptive"
-    if comparison.low is None or comparison.high is None:
-        return "no interval"
     if comparison.improved:
-        return "better"
-    worse = comparison.low > 0 if comparison.lower_is_better else comparison.high < 0
-    return "worse" if worse else "no evidence"
+        return "improved"
+    if comparison.worsened:
+        return "worse"
+    if comparison.verdict == "test too small":
+        return "test too small"
+    return "no interval" if comparison.low is None or comparison.high is None else "no evidence"
 
 
 def headline(items: Sequence[Item]) -> Item | None:
@@ -213,7 +235,7 @@ def headline(items: Sequence[Item]) -> Item | None:
 
 
 def outcome(comparison: Comparison) -> str:
-    """Return the one sentence a reader takes away."""
+    """Return what a reader takes away: a sentence, and one more on what the test could see."""
     name, found = metric_name(comparison.metric), verdict(comparison)
     base, tuned = (score(x, comparison.metric) for x in (comparison.base, comparison.tuned))
     if found == "undefined":
@@ -224,14 +246,21 @@ def outcome(comparison: Comparison) -> str:
             f"{name} went from {base} to {tuned} ({change}, n = {comparison.n:,}): "
             "without an interval this shows nothing."
         )
-    p = p_value(comparison.p)
-    chance = f"p {p}, " if p.startswith("<") else f"p = {p}, " if p else ""
-    numbers = f"({change}, {confidence(comparison.confidence)} interval {ends}, "
-    numbers += f"{chance}n = {comparison.n:,})"
+    numbers = _numbers(comparison, change, ends)
+    if found == "test too small":
+        return (
+            f"The test is too small to tell whether {name} changed: {base} before, {tuned} after "
+            f"{numbers}. {_power(comparison)}"
+        ).rstrip()
     if found == "no evidence":
+        if comparison.low == comparison.high == 0:
+            return (
+                f"There is no evidence of a change in {name}: {base} before and after; no row "
+                f"moved it (n = {comparison.n:,})."
+            )
         return (
             f"There is no evidence of a change in {name}: {base} before, {tuned} after "
-            f"{numbers}; the interval includes zero."
+            f"{numbers}; {_doubt(comparison)}."
         )
     assert comparison.difference is not None
     moved = "rose" if comparison.difference > 0 else "fell"
@@ -243,6 +272,57 @@ def outcome(comparison: Comparison) -> str:
         if comparison.lower_is_better
         else "the interval is clear of zero."
     )
+
+
+def _numbers(comparison: Comparison, change: str, ends: str) -> str:
+    """Return `(+9.8, 95% interval 7.1 to 12.6, p < 0.001, n = 30)`."""
+    parts = [change]
+    if ends:
+        parts.append(f"{confidence(comparison.confidence)} interval {ends}")
+    p = p_value(comparison.p)
+    if p:
+        corrected = p_value(comparison.p_adjusted)
+        many = corrected and (comparison.family or 1) > 1 and corrected != p
+        also = f", {corrected} corrected for {comparison.family} values" if many else ""
+        parts.append((f"p {p}" if p.startswith("<") else f"p = {p}") + also)
+    parts.append(f"n = {comparison.n:,}")
+    if comparison.seeds > 1:
+        parts.append(f"{comparison.seeds} seeds")
+    return f"({', '.join(parts)})"
+
+
+def _doubt(comparison: Comparison) -> str:
+    """Return why a difference is no evidence."""
+    assert comparison.low is not None and comparison.high is not None
+    if comparison.low <= 0 <= comparison.high:
+        return "the interval includes zero"
+    many = (comparison.family or 1) > 1
+    return "the interval by itself is clear of zero, but the p value is not small enough" + (
+        f" for one of {comparison.family} values" if many else ""
+    )
+
+
+def _power(comparison: Comparison) -> str:
+    """Return what the test could have seen, and how many rows would see what matters."""
+    if comparison.n < MIN_ROWS:
+        return f"It takes at least {MIN_ROWS} rows to say anything."
+    if comparison.detectable is None or not comparison.relevant:
+        return ""
+    factor = scale(comparison.metric)
+    smallest, wanted = (
+        _fixed(x * factor, _places([x * factor]))
+        for x in (comparison.detectable, comparison.relevant)
+    )
+    sentence = f"Four times in five it would have found a difference of {smallest} or more"
+    if comparison.rows_needed is None:
+        return f"{sentence}, where {wanted} matters; more seeds or more rows would help."
+    return f"{sentence}; for one of {wanted} it takes about {_about(comparison.rows_needed)} rows."
+
+
+def _about(rows: int) -> str:
+    """Return a number of rows in two digits: `4,300`."""
+    digits = 10 ** max(0, len(str(rows)) - 2)
+    return f"{-(-rows // digits) * digits:,}"
 
 
 def count(value: Any) -> str:

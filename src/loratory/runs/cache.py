@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from loratory.codec import read_jsonl, to_lines
 from loratory.errors import DataError, RunError
-from loratory.records import Prediction, read_jsonl, to_lines
+from loratory.records import Prediction
 from loratory.runs.files import write_lines
 
 __all__ = ["cache_dir", "keep", "key", "predictions"]

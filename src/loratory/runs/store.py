@@ -6,7 +6,10 @@ data/{train,validation,test}.jsonl examples, as every model is given them
 adapter/                           loads with plain PeftModel.from_pretrained
 checkpoints/                       training goes on from the last one
 train.jsonl                        one line a logged step
+losses.jsonl                       the loss of every row at each validation
 predictions/<system>/<task>.jsonl  base, tuned, and each baseline
+probes/<system>/<probe>.jsonl      base and tuned: what they make of texts that are not the task's
+findings/<question>.json           leakage, overfitting, forgetting, bias
 scores.json comparison.json report.html README.md
 """
 
@@ -22,19 +25,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loratory.codec import dump, from_dict, read_jsonl, to_dict, to_lines
 from loratory.config import RunConfig, load, to_yaml
 from loratory.errors import RunError
 from loratory.records import (
+    QUESTIONS,
     Comparison,
     Example,
+    Finding,
+    Judgement,
     Place,
     Prediction,
     Score,
-    dump,
-    from_dict,
-    read_jsonl,
-    to_dict,
-    to_lines,
 )
 from loratory.runs.files import explain, write_lines, write_text
 from loratory.runs.folder import new_folder
@@ -175,6 +177,7 @@ class Run:
         for name in ("comparison.json", "scores.json", "report.html", "README.md"):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "predictions", ignore_errors=True)
+        self.discard_probes()
 
     def write_examples(self, split: str, examples: Iterable[Example]) -> None:
         """Write one split's examples."""
@@ -200,6 +203,52 @@ class Run:
         names = sorted(path.parent.name for path in self.folder.glob("predictions/*/*.jsonl"))
         first = [name for name in ("base", "tuned") if name in names]
         return first + [name for name in names if name not in first]
+
+    def write_judgements(self, system: str, probe: str, judgements: Iterable[Judgement]) -> None:
+        """Write how likely one system finds the options of a probe's items."""
+        write_lines(self.folder / "probes" / system / f"{probe}.jsonl", to_lines(judgements))
+
+    def judgements(self, system: str, probe: str) -> list[Judgement]:
+        """Read one system's judgements."""
+        return read_jsonl(self.need(f"probes/{system}/{probe}.jsonl", "probe"), Judgement)
+
+    def write_swapped(self, system: str, predictions: Iterable[Prediction]) -> None:
+        """Write what one system answered to test rows with their groups swapped."""
+        write_lines(self._swapped(system), to_lines(predictions))
+
+    def swapped(self, system: str) -> list[Prediction]:
+        """Read what one system answered to swapped rows."""
+        path = self.need(str(self._swapped(system).relative_to(self.folder)), "probe")
+        return read_jsonl(path, Prediction)
+
+    def _swapped(self, system: str) -> Path:
+        return self.folder / "probes" / system / "swapped-rows.jsonl"
+
+    def probed(self) -> bool:
+        """Return whether both models were asked what is not the task."""
+        return all(self._swapped(system).exists() for system in ("base", "tuned"))
+
+    def discard_probes(self) -> None:
+        """Remove what was asked beside the task, and all that was found from it."""
+        for name in ("comparison.json", "report.html", "README.md"):
+            (self.folder / name).unlink(missing_ok=True)
+        for question in QUESTIONS[1:]:
+            (self.folder / "findings" / f"{question}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "probes", ignore_errors=True)
+
+    def write_finding(self, finding: Finding) -> None:
+        """Write what was found of one question."""
+        path = self.folder / "findings" / f"{finding.question}.json"
+        _write_json(path, {"schema_version": SCHEMA_VERSION, "finding": to_dict(finding)})
+
+    def findings(self) -> dict[str, Finding]:
+        """Read what was found, by question, in the questions' order; empty where nobody looked."""
+        found = {}
+        for question in QUESTIONS:
+            path = self.folder / "findings" / f"{question}.json"
+            if path.exists():
+                found[question] = from_dict(Finding, _field(path, "finding", dict), str(path))
+        return found
 
     def _predictions(self, system: str) -> Path:
         return self.folder / "predictions" / system / f"{self.config.task.name}.jsonl"

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loratory.codec import dump
 from loratory.config import RunConfig, to_mapping, to_yaml
 from loratory.errors import RunError
-from loratory.records import dump
 from loratory.runs.files import write_text
 from loratory.runs.folder import new_folder
 

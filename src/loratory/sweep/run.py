@@ -8,8 +8,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from loratory.codec import from_dict
 from loratory.progress import Progress, Silent
-from loratory.records import Comparison, from_dict
+from loratory.records import Comparison
 from loratory.report import wording
 from loratory.sweep.engine import Engine, here
 from loratory.sweep.folder import Sweep, Trial

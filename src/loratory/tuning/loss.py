@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from loratory.tuning.encode import IGNORE
 
-__all__ = ["head_on", "loss_sum"]
+__all__ = ["cross_entropy_sum", "head_on", "loss_sum", "supervised_logits"]
 
 
 def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,6 +27,17 @@ def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
     Args:
         model: any of the three families, with or without an adapter.
         batch: what `collate` gave; it is not changed.
+    """
+    logits, targets = supervised_logits(model, batch)
+    return cross_entropy_sum(logits, targets)
+
+
+def supervised_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of the supervised places, shape (N, V), and their targets, shape (N,).
+
+    Args:
+        model: as for `loss_sum`.
+        batch: as for `loss_sum`.
     """
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     labels = batch["labels"]
@@ -39,8 +50,15 @@ def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
     else:
         logits = model(**inputs).logits
         logits = logits if labels.dim() == 1 else logits[keep]  # (B, K) or (N, V)
-    targets = labels[keep]
-    return functional.cross_entropy(logits.float(), targets, reduction="sum"), keep.sum()
+    return logits, labels[keep]
+
+
+def cross_entropy_sum(
+    logits: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return summed cross-entropy, as `loss_sum`, of what `supervised_logits` gave."""
+    count = torch.tensor(len(targets), device=targets.device)
+    return functional.cross_entropy(logits.float(), targets, reduction="sum"), count
 
 
 @contextmanager

@@ -89,6 +89,8 @@ class Loaded:
     heads: tuple[str, ...] = field(default=())
     """Modules that, whatever the method, are trained and saved whole: a classification head,
     and what else the checkpoint had no weights for and so starts at random."""
+    new_head: bool = False
+    """Whether the checkpoint had no weights for the head."""
 
 
 def resolve(config: ModelConfig, *, classify: bool, progress: Progress) -> Resolved:
@@ -226,16 +228,18 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
             "would stay random. Take a complete checkpoint, or another model.family."
         )
     heads: tuple[str, ...] = ()
+    new_head = False
     if spec.family == "classifier":
         # Inside the body a pooler, say, may be new as well.
         fresh = {key.rpartition(".")[0] for key in missing if key.startswith(_body(model))}
+        new_head = any(key.rpartition(".")[0] in heads_of(model) for key in missing)
         heads = (*heads_of(model), *sorted(fresh))
         keep_precise(model, heads)
     if quantized:
         settle(model)  # it is on its device already
     else:
         model = model.to(device())
-    return Loaded(spec, model.eval(), heads)
+    return Loaded(spec, model.eval(), heads, new_head)
 
 
 def heads_of(model: Any) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from loratory.tuning.audit import audit, count_cut, show
 from loratory.tuning.encode import Encoded, Encoder, check_lengths
 from loratory.tuning.memory import Memory, base_weights, expected_memory
 from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
+from loratory.tuning.regularise import check_remedies
+from loratory.tuning.validation import goal_for
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
 
@@ -77,6 +79,8 @@ def preflight(
     check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens, vectors)
     check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
+    check_remedies(config.remedy, spec.family, config.method)
+    goal_for(config, encoder, splits["validation"])  # a wrong name is to be said now
     rows = {name: encoder.all(examples) for name, examples in splits.items()}
     for note in audit(rows, encoder):
         progress.note(note)

@@ -19,8 +19,11 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from loratory.codec import to_lines
 from loratory.config import TrainConfig
+from loratory.config.remedy import RemedyConfig
 from loratory.errors import RunError
+from loratory.evaluation.overfitting import LOSSES, RowLosses
 from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
@@ -28,11 +31,14 @@ from loratory.tuning.budget import Budget
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, collate
 from loratory.tuning.model import Resolved
+from loratory.tuning.regularise import remedies_of
 from loratory.tuning.trainer import Rows, SupervisedTrainer
+from loratory.tuning.validation import MOST_TRAINING_ROWS, Goal, sampled
 
 __all__ = ["Trained", "train"]
 
 PLAIN = TrainingHooks()
+NONE = RemedyConfig()
 
 STATE = "trainer_state.json"
 
@@ -44,9 +50,20 @@ class Trained:
     steps: int
     best_step: int
     best_eval_loss: float
+    """Validation loss at `best_step`, in nats a token."""
     stopped_early: bool
     examples_per_second: float
     """Training rows a second, validation and checkpoints included."""
+    metric: str = "loss"
+    """What decided which step is best."""
+    best_value: float | None = None
+    """Its value at `best_step`."""
+    validation_seconds: float = 0.0
+    """Spent in validations by this process, answering rows included."""
+    generate_seconds: float = 0.0
+    """The part of them spent on answering rows for `metric`."""
+    validation_share: float = 0.0
+    """Validations' share of the seconds this process trained, 0 to 1."""
 
 
 class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -65,10 +82,11 @@ class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
             )
         if not state.is_world_process_zero:
             return
-        lines = self.file.read_text(encoding="utf-8").split("\n") if self.file.exists() else []
-        # After a resume the steps beyond the checkpoint are taken, and logged, again.
-        kept = [line for line in lines if _step(line) <= state.global_step]
-        self.file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        for file in (self.file, self.file.with_name(LOSSES)):
+            lines = file.read_text(encoding="utf-8").split("\n") if file.exists() else []
+            # After a resume the steps beyond the checkpoint are taken, and logged, again.
+            kept = [line for line in lines if _step(line) <= state.global_step]
+            file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.progress.begin("train", state.max_steps)
         self.progress.advance(state.global_step)
         self.shown = state.global_step
@@ -131,6 +149,9 @@ def train(
     folder: Path,
     progress: Progress,
     hooks: TrainingHooks = PLAIN,
+    remedy: RemedyConfig = NONE,
+    texts: Sequence[str] = (),
+    goal: Goal | None = None,
 ) -> Trained:
     """Train what is trainable in `model`, and leave its best state in `folder/adapter`.
 
@@ -140,27 +161,44 @@ def train(
         spec: the base model.
         model: with an adapter attached.
         rows: the training split.
-        validation: the split whose loss decides what is best and when to stop.
+        validation: the split whose loss, without a goal, decides what is best and when to stop.
         config: the recipe's train section.
         seed: of batches and dropout.
         folder: the run folder.
         progress: hears of every logged step.
         hooks: what the method asks for, of its `training`.
+        remedy: the recipe's remedy section.
+        texts: to replay, where the remedies say so.
+        goal: the value that decides what is best and when to stop; None for the loss.
 
     Raises:
         ConfigError: the method cannot do with so few steps.
-        RunError: the loss is not a number.
+        RunError: the loss is not a number, or the goal's value is undefined.
     """
+    asked = "loss" if goal is None else goal.name
+    assert asked == config.metric_for_best_model, "the goal is made from the recipe, by goal_for"
     began = time.monotonic()
     checkpoints = folder / "checkpoints"
+    arguments = _arguments(config, seed, checkpoints, goal)
+    beside = sampled(len(rows), min(len(validation), MOST_TRAINING_ROWS), seed)
+
+    def keep(losses: RowLosses) -> None:
+        if trainer.is_world_process_zero():
+            with (folder / LOSSES).open("a", encoding="utf-8") as stream:
+                stream.writelines(to_lines([losses]))
+
     trainer = SupervisedTrainer(
         model=model,
-        args=_arguments(config, seed, checkpoints),
+        args=arguments,
         train_dataset=Rows(rows),
         eval_dataset=Rows(validation),
         data_collator=collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None)),
         callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config), _Method(hooks)],
         hooks=hooks,
+        remedies=remedies_of(remedy, model, spec, texts, arguments),
+        goal=goal,
+        beside=[rows[i] for i in beside],
+        keep=keep,
     )
     trainer.remove_callback(PrinterCallback)
     patience = config.early_stopping_patience
@@ -173,9 +211,9 @@ def train(
     if resume is not None and (ended := _ended(resume, patience)) is not None:
         # Stopped between the last checkpoint and the adapter: Trainer would take another step.
         trainer.state = ended
-        best = checkpoints / f"checkpoint-{ended.best_global_step}"
-        model.load_adapter(str(best), model.active_adapter)
-        trainer.take_up(best)
+        kept = checkpoints / f"checkpoint-{ended.best_global_step}"
+        model.load_adapter(str(kept), model.active_adapter)
+        trainer.take_up(kept)
     else:
         if hooks.start is not None and resume is None:
             hooks.start(trainer._prepare_inputs(batch) for batch in trainer.get_train_dataloader())
@@ -188,17 +226,30 @@ def train(
         save_adapter(trainer.accelerator.unwrap_model(model), spec, folder)
     trainer.accelerator.wait_for_everyone()
     done = (state.global_step - before) * trainer.get_total_train_batch_size(trainer.args)
+    best = state.best_global_step or state.global_step
     return Trained(
         steps=state.global_step,
-        best_step=state.best_global_step or state.global_step,
-        best_eval_loss=float(state.best_metric),
+        best_step=best,
+        best_eval_loss=next(
+            float(entry["eval_loss"])
+            for entry in state.log_history
+            if entry["step"] == best and "eval_loss" in entry
+        ),
         stopped_early=state.global_step < state.max_steps and not Budget.used_up(state),
         examples_per_second=done / seconds,
+        metric=asked,
+        best_value=float(state.best_metric),
+        validation_seconds=trainer.validation_seconds,
+        generate_seconds=trainer.goal_seconds,
+        validation_share=trainer.validation_seconds / seconds,
     )
 
 
-def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArguments:
+def _arguments(
+    config: TrainConfig, seed: int, checkpoints: Path, goal: Goal | None = None
+) -> TrainingArguments:
     ours = {"early_stopping_patience", "early_stopping_threshold", "max_tokens", "max_seconds"}
+    ours |= {"metric_for_best_model", "eval_generate_rows"}
     values = config.model_dump(exclude=ours)
     if not values["report_to"]:
         values["report_to"] = "none"
@@ -213,8 +264,8 @@ def _arguments(config: TrainConfig, seed: int, checkpoints: Path) -> TrainingArg
         save_strategy="steps",
         save_steps=values["eval_steps"],
         load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        metric_for_best_model=f"eval_{'loss' if goal is None else goal.name}",
+        greater_is_better=goal is not None and goal.greater_is_better,
         # Without it, resuming would forget how many validations have passed without gain.
         restore_callback_states_from_checkpoint=True,
         remove_unused_columns=False,

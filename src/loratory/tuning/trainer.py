@@ -1,16 +1,17 @@
 """transformers' `Trainer`, subclassed where its numbers differ from what is meant.
 
-Five things are ours: the loss, which is summed over supervised tokens and divided by their
+Six things are ours: the loss, which is summed over supervised tokens and divided by their
 number in the whole optimiser step; the validation loss, which is the same mean over the whole
 split rather than a mean of batch means; and the order of the rows, which hangs on seed and
 epoch alone, so that a resumed run sees the rows an undisturbed one would have seen; the count of
-tokens read, which leaves padding out for decoders too; and what a method asks for: learning rates
-of its own, a penalty, a state in the checkpoints.
+tokens read, which leaves padding out for decoders too; what a method asks for: learning rates
+of its own, a penalty, a state in the checkpoints; and what holds the model near its base.
 Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from loratory.evaluation.overfitting import RowLosses
 from loratory.methods.base import TrainingHooks
 from loratory.tuning.encode import IGNORE, Encoded
 from loratory.tuning.generate import sorted_batches
-from loratory.tuning.loss import loss_sum
+from loratory.tuning.loss import cross_entropy_sum, supervised_logits
+from loratory.tuning.regularise import Remedies
+from loratory.tuning.validation import Goal, row_losses
 
 __all__ = ["Rows", "SupervisedTrainer", "scale_rates"]
 
@@ -73,11 +77,33 @@ class LikeLength(Sampler[int]):  # type: ignore[misc]
 
 
 class SupervisedTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with the supervised loss, exact validation, and batches of like length."""
+    """`Trainer` with the supervised loss, exact validation, and batches of like length.
 
-    def __init__(self, *args: Any, hooks: TrainingHooks, **kwargs: Any) -> None:
+    Args:
+        args: Trainer's, and so is all else.
+        hooks: what the method asks for.
+        remedies: what holds the model near its base.
+        goal: what is measured at each validation besides the loss.
+        beside: training rows whose loss is measured there as that of validation rows is.
+        keep: is handed the losses of every row at each validation.
+        kwargs: Trainer's.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        hooks: TrainingHooks,
+        remedies: Remedies | None = None,
+        goal: Goal | None = None,
+        beside: Sequence[Encoded] = (),
+        keep: Callable[[RowLosses], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.hooks = hooks
+        self.remedies = remedies
+        self.goal, self.beside, self.keep = goal, beside, keep
+        self.validation_seconds = self.goal_seconds = 0.0
         # The number of supervised tokens of a whole step is counted and handed to compute_loss,
         # which divides by it: accumulating 1×8 rows then equals 8×1.
         self.model_accepts_loss_kwargs = True
@@ -94,7 +120,11 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         assert not return_outputs, "validation has its own loop"
         assert num_items_in_batch is not None
-        total, count = loss_sum(model, inputs)
+        logits, targets = supervised_logits(model, inputs)
+        total, count = cross_entropy_sum(logits, targets)
+        if self.remedies is not None:
+            added = self.remedies.added(model, inputs, logits, self.state.global_step)
+            total = total + count * added
         if self.hooks.penalty is not None:
             total = total + count * self.hooks.penalty()  # the counts of a step make up its whole
         # Gradients are averaged over processes, but the count is already of all of them.
@@ -112,27 +142,44 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         self.state.num_input_tokens_seen += int(self.accelerator.gather(read).sum())
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+        began = time.monotonic()
         self.model.eval()
-        rows = self.eval_dataset.rows
-        batches = sorted_batches([row.length for row in rows], self.args.eval_batch_size)
-        rank, world = self.args.process_index, self.args.world_size
-        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        for start in range(0, len(batches), world):
-            # Every process must go forward as often; one that has run out takes a batch again,
-            # and does not count it.
-            turn = start + rank
-            batch = self.data_collator([rows[i] for i in batches[turn % len(batches)]])
-            with torch.no_grad():
-                loss, count = loss_sum(self.model, self._prepare_inputs(batch))
-            if turn < len(batches):
-                sums += torch.stack([loss.double(), count.double()])
-        total, count = self.accelerator.reduce(sums, reduction="sum")
-        metrics = {f"{metric_key_prefix}_loss": float(total / count)}
+        nats, tokens = self._losses(self.eval_dataset.rows)
+        metrics = {f"{metric_key_prefix}_loss": sum(nats) / sum(tokens)}
+        if self.beside:
+            trained = self._losses(self.beside)
+            metrics[f"{metric_key_prefix}_train_loss"] = sum(trained[0]) / sum(trained[1])
+            if self.keep is not None:
+                self.keep(RowLosses(self.state.global_step, nats, tokens, *trained))
+        if self.goal is not None:
+            asked = time.monotonic()
+            value = self.goal.measure(self.accelerator.unwrap_model(self.model))
+            metrics[f"{metric_key_prefix}_{self.goal.name}"] = value
+            self.goal_seconds += time.monotonic() - asked
+        self.validation_seconds += time.monotonic() - began
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _losses(self, rows: Sequence[Encoded]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        """Return the summed loss of every row, in nats, and its number of supervised tokens."""
+        batches = sorted_batches([row.length for row in rows], self.args.eval_batch_size)
+        rank, world = self.args.process_index, self.args.world_size
+        sums = torch.zeros(len(rows), 2, dtype=torch.float64, device=self.args.device)
+        for start in range(0, len(batches), world):
+            # Every process must go forward as often; one that has run out takes a batch again,
+            # and does not count it.
+            turn = start + rank
+            places = batches[turn % len(batches)]
+            batch = self.data_collator([rows[i] for i in places])
+            with torch.no_grad():
+                found = row_losses(self.model, self._prepare_inputs(batch))
+            if turn < len(batches):
+                sums[places] = found
+        nats, tokens = self.accelerator.reduce(sums, reduction="sum").T.tolist()
+        return tuple(nats), tuple(map(int, tokens))
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         fresh = self.optimizer is None

@@ -1,151 +1,27 @@
-"""The straight line, from a recipe to evidence.
-
-    RunConfig → examples → model → method → train → predict → score → compare → report
-
-`run` is the line; each stage is a function of its own that reads what the one before left in
-the run folder and leaves its own file there. After `predict` nothing needs torch.
-"""
+"""The stages of a run: each reads what the one before left in the folder, and leaves its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from loratory import __version__, evaluation
-from loratory.config import RunConfig, from_mapping, load, to_mapping
-from loratory.errors import ConfigError, RunError, training_packages
-from loratory.progress import Progress, Silent
-from loratory.records import Example
+from loratory.errors import RunError, training_packages
+from loratory.pipeline.asked import asked
+from loratory.pipeline.checking import SILENT, Recipe, check
+from loratory.pipeline.findings import findings
+from loratory.pipeline.settings import settings
+from loratory.progress import Progress
+from loratory.records import Prediction
 from loratory.runs import Run, cache
-from loratory.runs.environment import hardware, need_loggers, versions
+from loratory.runs.environment import hardware, versions
 from loratory.runs.files import write_text
 from loratory.runs.stage import stage
-from loratory.tasks.source import Source, fingerprint, load_splits
+from loratory.tasks.probes import replay_texts
 
-if TYPE_CHECKING:
-    from loratory.tuning.preflight import Preflight
-    from loratory.tuning.trial import Trial
-
-__all__ = [
-    "check",
-    "compare",
-    "plan",
-    "predict",
-    "prepare",
-    "run",
-    "score",
-    "train",
-    "write_report",
-]
-
-SILENT = Silent()
-Recipe = RunConfig | Mapping[str, Any] | Path | str
-
-
-def run(recipe: Recipe, progress: Progress = SILENT) -> Run:
-    """Fine-tune a model by a recipe and gather the evidence; return its run folder.
-
-    Args:
-        recipe: a config, its mapping, or the path of a recipe file.
-        progress: hears of every stage and step.
-
-    Raises:
-        LoratoryError: a mistake in the recipe or its data, or a fault of the machine; one
-            clear sentence, or one for each mistake in the recipe.
-    """
-    started = prepare(recipe, progress)
-    with started.locked():
-        train(started, progress)
-        predict(started, progress)
-        score(started, progress)
-        compare(started, progress)
-        write_report(started, progress)
-    return started
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """A recipe that was looked through, data and model included."""
-
-    config: RunConfig
-    """With the task bound to the labels of the training rows."""
-    splits: dict[str, list[Example]]
-    data: dict[str, Any]
-    """Facts for the manifest: name, fingerprint, rows, dropped."""
-    preflight: Preflight
-
-
-def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
-    """Find everything that can be found wrong before training; write nothing.
-
-    Raises:
-        LoratoryError: as for `run`.
-    """
-    config = _config(recipe)
-    progress.stage("check")
-    need_loggers(config.train.report_to)
-    task, data = config.task, config.data
-    shared = {field.name for field in dataclasses.fields(Source)} & set(type(data).model_fields)
-    given = {name: getattr(data, name) for name in shared}
-    stratify = "label" if task.kind == "classification" else None
-    given["seed"] = config.seed if data.seed is None else data.seed
-    source = Source(stratify=stratify, **given)
-    rows = load_splits(source, task.required(), Path.cwd(), task.inputs)
-    task = task.bind([row.values for row in rows.train])
-    config = dataclasses.replace(config, task=task)
-    splits = {
-        name: [found for row in getattr(rows, name) for found in task.example(row.values, row.id)]
-        for name in ("train", "validation", "test")
-    }
-    counts = {name: len(examples) for name, examples in splits.items()}
-    progress.note(
-        f"{data.name}: {counts['train']} training, {counts['validation']} validation and "
-        f"{counts['test']} test rows"
-    )
-    for what, number in rows.dropped.items():
-        progress.note(f"Left out: {number} {what}")
-    facts = {
-        "name": data.name,
-        "rows": counts,
-        "dropped": rows.dropped,
-        "fingerprint": {name: fingerprint(getattr(rows, name)) for name in splits},
-    }
-    with training_packages():
-        from loratory.tuning.preflight import preflight
-
-        found = preflight(config, splits, progress)
-    return Checked(config, splits, facts, found)
-
-
-def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[Checked, Trial]:
-    """Check a recipe and take a few real optimiser steps, to tell time and memory; write nothing.
-
-    Args:
-        recipe: as for `run`.
-        steps: optimiser steps to take; the first is not counted in the time.
-        progress: hears of every step.
-
-    Raises:
-        LoratoryError: as for `run`; also for fewer than 2 steps.
-    """
-    if steps < 2:
-        raise ConfigError(f"steps: got {steps}; at least 2 are needed, the first prepares.")
-    checked = check(recipe, progress)
-    config = checked.config
-    with training_packages():
-        from loratory.tuning import model as models
-        from loratory.tuning.preflight import encoder_for
-        from loratory.tuning.trial import try_out
-
-        progress.stage("plan")
-        spec, rows = checked.preflight.spec, checked.preflight.rows
-        loaded = models.load(spec, config.task.choices(), config.seed)
-        model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
-        encoder, test = encoder_for(spec, config), checked.splits["test"]
-        return checked, try_out(loaded, model, encoder, rows, test, config, steps, progress)
+__all__ = ["compare", "predict", "prepare", "probe", "score", "train", "write_report"]
 
 
 def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
@@ -157,7 +33,7 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
     began = time.monotonic()
     checked = check(recipe, progress)
     progress.stage("prepare")
-    return Run.create(
+    run = Run.create(
         checked.config,
         {
             "loratory": __version__,
@@ -171,6 +47,8 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
         },
         checked.splits,
     )
+    run.write_finding(checked.leakage)
+    return run
 
 
 def train(run: Run, progress: Progress = SILENT) -> None:
@@ -180,8 +58,9 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
         from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.validation import goal_for
 
-        config = run.config
+        config, remedy = run.config, run.config.remedy
         rows = {split: run.examples(split) for split in ("train", "validation")}
         loaded = _load(run, progress)
         encoder = encoder_for(loaded.spec, config)
@@ -198,6 +77,10 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             }
         )
         validation = encoder.all(rows["validation"])
+        texts: Sequence[str] = ()
+        if remedy.replays:
+            held_out = asked(config, run.examples("test")).probes.values()
+            texts = replay_texts(remedy.replay_data, [i for items in held_out for i in items])
         trained = training.train(
             loaded.spec,
             model,
@@ -208,6 +91,9 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             folder=run.folder,
             progress=progress,
             hooks=config.method.training(model),
+            remedy=remedy,
+            texts=texts,
+            goal=goal_for(config, encoder, rows["validation"]),
         )
         run.record(training=dataclasses.asdict(trained), model=_memory(run, peak_bytes()))
         progress.note("Proving that the saved adapter is the trained one, in a fresh process")
@@ -261,30 +147,73 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         run.record(decoding=config.decode.model_dump(), base_predictions=basis)
 
 
+def probe(run: Run, progress: Progress = SILENT) -> None:
+    """Ask base and tuned model what is not the task: texts, paired sentences, swapped rows."""
+    with stage(run, "probe", progress), training_packages():
+        from loratory.tuning.adapter import with_adapter
+        from loratory.tuning.judge import judge
+        from loratory.tuning.predict import predict as answer
+        from loratory.tuning.preflight import encoder_for
+
+        config, test = run.config, run.examples("test")
+        adapter = run.need("adapter", "train")
+        run.need("predictions", "predict")
+        questions = asked(config, test)
+        loaded = _load(run, progress)
+        encoder = encoder_for(loaded.spec, config)
+        items = {**questions.probes, **questions.pairs}
+        if loaded.spec.family == "classifier":
+            items = {}  # a head gives no likelihood of a text
+        run.discard_probes()
+        for system in ("base", "tuned"):
+            model = loaded.model if system == "base" else with_adapter(loaded, adapter)
+            for name, probed in items.items():
+                judged = judge(
+                    model,
+                    loaded.spec,
+                    probed,
+                    batch_size=config.decode.batch_size,
+                    max_tokens=config.forgetting.max_tokens,
+                    progress=progress,
+                    title=f"{name}, {system}",
+                )
+                run.write_judgements(system, name, judged)
+            rows: list[Prediction] = []
+            if questions.swaps.examples:
+                title = f"swapped rows, {system}"
+                rows = answer(
+                    model, encoder, questions.swaps.examples, config.decode, progress, title
+                )
+            run.write_swapped(system, rows)
+        run.record(model={"new_head": loaded.spec.family == "classifier" and loaded.new_head})
+
+
 def score(run: Run, progress: Progress = SILENT) -> None:
     """Score the predictions of every system."""
     with stage(run, "score", progress):
-        settings = _settings(run)
+        values = settings(run)
         run.need("predictions", "predict")
         answers = {name: run.predictions(name) for name in run.systems()}
         metrics = run.config.metrics
         run.write_scores(
-            {name: evaluation.score(rows, metrics, **settings) for name, rows in answers.items()},
-            evaluation.place(answers, metrics, **settings),
+            {name: evaluation.score(rows, metrics, **values) for name, rows in answers.items()},
+            evaluation.place(answers, metrics, **values),
         )
 
 
 def compare(run: Run, progress: Progress = SILENT) -> None:
-    """Compare the tuned model with the base model, row by row."""
+    """Compare the tuned model with the base model, row by row, and look for known harms."""
     with stage(run, "compare", progress):
         run.write_comparison(
             evaluation.compare(
                 run.predictions("base"),
                 run.predictions("tuned"),
                 run.config.metrics,
-                **_settings(run),
+                **settings(run),
             )
         )
+        for finding in findings(run):
+            run.write_finding(finding)
 
 
 def write_report(run: Run, progress: Progress = SILENT) -> None:
@@ -298,12 +227,6 @@ def write_report(run: Run, progress: Progress = SILENT) -> None:
         write_text(run.folder / "README.md", render_card(run.folder))
 
 
-def _config(recipe: Recipe) -> RunConfig:
-    if isinstance(recipe, RunConfig):
-        return from_mapping(to_mapping(recipe))  # what Python put together is checked as well
-    return from_mapping(recipe) if isinstance(recipe, Mapping) else load(Path(recipe))
-
-
 def _load(run: Run, progress: Progress) -> Any:
     from loratory.tuning import model as models
 
@@ -311,15 +234,6 @@ def _load(run: Run, progress: Progress) -> Any:
     classify = config.task.kind == "classification"
     spec = models.resolve(config.model, classify=classify, progress=progress)
     return models.load(spec, config.task.choices(), config.seed)
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    evaluate = run.config.evaluate
-    return {
-        "resamples": evaluate.resamples,
-        "confidence": evaluate.confidence,
-        "seed": run.config.seed,
-    }
 
 
 def _basis(run: Run, model: str, rows: Any) -> str:

@@ -1,0 +1,34 @@
+"""The straight line, from a recipe to evidence.
+
+    RunConfig → examples → model → method → train → predict → probe → score → compare → report
+
+`run` is the line; each stage is a function of its own that reads what the one before left in
+the run folder and leaves its own file there. After `probe` nothing needs torch.
+"""
+
+from loratory.pipeline.checking import Checked, Recipe, check, plan
+from loratory.pipeline.line import run
+from loratory.pipeline.stages import (
+    compare,
+    predict,
+    prepare,
+    probe,
+    score,
+    train,
+    write_report,
+)
+
+__all__ = [
+    "Checked",
+    "Recipe",
+    "check",
+    "compare",
+    "plan",
+    "predict",
+    "prepare",
+    "probe",
+    "run",
+    "score",
+    "train",
+    "write_report",
+]
