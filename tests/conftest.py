@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -114,6 +115,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let pass what peft and transformers say of each other, and nothing else."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # Started in the background of a script: programs under test would not hear it either.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in (
         "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
         "ignore:`loss_type=None` was set:UserWarning",

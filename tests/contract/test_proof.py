@@ -13,7 +13,11 @@ from tiny_adapter import moved
 from tiny_run import Run
 
 MODELS = {"llama": "causal", "t5": "seq2seq", "distilbert": "classifier"}
-SMALL = {"fourierft": {"n_frequency": 50}, "shira": {"r": 4}}
+SMALL = {
+    "alora": {"r": 4, "alora_invocation_tokens": (203,)},
+    "fourierft": {"n_frequency": 50},
+    "shira": {"r": 4},
+}
 """Settings for layers of 32, which are smaller than the defaults allow."""
 
 
