@@ -113,6 +113,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pytest_collection() -> None:
+    """Collect without looking for garbage: what is imported and collected here stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let pass what peft and transformers say of each other, and nothing else."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -254,26 +254,21 @@ def test_an_error_of_ours_is_recorded_and_not_hidden(recipe, monkeypatch) -> Non
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        # Of each sentence one is among the fast tests.
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-        *(
-            pytest.param(error, "the disk is full", marks=pytest.mark.slow)
-            for error in (
-                RuntimeError("[enforce fail] . PytorchStreamWriter failed writing"),
-                RuntimeError("unexpected pos 64 vs 0"),
-                Exception("I/O error: No space left on device (os error 28)"),
-            )
-        ),
+        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing"), "the disk is full"),
+        (RuntimeError("unexpected pos 64 vs 0"), "the disk is full"),
+        (Exception("I/O error: No space left on device (os error 28)"), "the disk is full"),
         (OSError(errno.EROFS, "Read-only file system"), "cannot be written"),
         (RuntimeError("CUDA out of memory. Tried"), "per_device_train_batch_size"),
-        pytest.param(MemoryError(), "per_device_train_batch_size", marks=pytest.mark.slow),
+        (MemoryError(), "per_device_train_batch_size"),
     ],
 )
-def test_a_machine_that_gives_out_is_one_sentence(error, words, cli, recipe, monkeypatch) -> None:
+def test_a_machine_that_gives_out_is_one_sentence(error, words, cli, finished, monkeypatch) -> None:
     def fails(*args, **kwargs):
         raise error
 
+    run = finished()
     monkeypatch.setattr("loratory.tuning.train.train", fails)
-    answer = cli("run", recipe())
+    answer = cli("train", run)
     assert answer.code == 2 and len(answer.sentences) == 1, answer.err
     assert words in answer.sentences[0]

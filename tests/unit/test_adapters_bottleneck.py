@@ -85,8 +85,7 @@ def test_gradients_flow_to_the_adapter_and_nowhere_else(name, model_name, tiny_m
     assert all(f"{name}_" in key for key in on.of_the_method())
 
 
-@every_method
-@pytest.mark.parametrize("model_name", ["llama", "bart"])
+@crossed(name=OURS, model_name=["llama", "bart"])
 def test_two_adapters_on_one_model_are_switched_between(name, model_name, tiny_models, tmp_path):
     """The second is another run's, under another name."""
     first = On(METHODS.get(name)(), tiny_models(model_name)).move()

@@ -16,6 +16,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, RobertaTokenizer
 
+from crossed import crossed
 from loratory.errors import ConfigError, DataError, MissingDependencyError, ModelError
 from loratory.evaluation.compare import compare
 from loratory.evaluation.score import score
@@ -78,8 +79,7 @@ def literal(folder: str, layer: int, answer: str, reference: str) -> tuple[float
     return half(0, 1), half(1, 0)
 
 
-@pytest.mark.parametrize("name", ["folder", "ended"])
-@pytest.mark.parametrize("layer", [0, 1, 2])
+@crossed(layer=[0, 1, 2], name=["folder", "ended"])
 def test_the_matching_is_that_of_the_paper(
     name: str, layer: int, request: pytest.FixtureRequest
 ) -> None:

@@ -161,7 +161,11 @@ def test_a_killed_run_by_a_metric_ends_as_an_undisturbed_one(fresh):
 
 @pytest.mark.parametrize(
     ("model", "classify"),
-    [("llama", False), pytest.param("t5", False, marks=SLOW), ("bert", True)],
+    [
+        ("llama", False),
+        pytest.param("t5", False, marks=SLOW),
+        pytest.param("bert", True, marks=SLOW),
+    ],
 )
 def test_asking_for_answers_changes_no_step_of_training(model, classify, fresh):
     """Answering in the midst of training leaves weights, dropout and settings as they were."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from crossed import crossed
 from loratory.errors import DataError, ModelError
 from loratory.metrics.likelihood import (
     ChoiceAccuracy,
@@ -102,8 +103,7 @@ def naive(model, spec, option: Option, max_tokens: int) -> tuple[float, int, boo
     return total, len(ids), logits.argmax(-1).tolist() == ids
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 16])
-@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bart"])
+@crossed(name=["llama", "gpt2", "t5", "bart"], batch_size=[1, 4, 16])
 def test_likelihoods_are_those_of_one_forward_pass_each(name, batch_size, tiny_models):
     spec = tiny.spec(tiny_models(name))
     model = load(spec, (), 0).model

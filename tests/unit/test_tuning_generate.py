@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
 import tiny
-from crossed import few
+from crossed import crossed, few
 from loratory.config import DecodeConfig
 from loratory.progress import Silent
 from loratory.records import Example
@@ -127,8 +127,7 @@ def test_the_limit_is_kept_and_told(name, limit, ready):
         assert (answer.new_tokens, answer.finished) == (limit, False)
 
 
-@pytest.mark.parametrize("adapted", [False, True])
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@crossed(name=["llama", "t5"], adapted=[False, True])
 def test_a_models_own_decoding_settings_do_not_leak_in(name, adapted, ready):
     plain, encoder, prompts = ready(name)
     expected = answers(plain, encoder, prompts)

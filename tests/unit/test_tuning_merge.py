@@ -112,7 +112,7 @@ def test_the_tokenizer_is_the_bases_own(tiny_models, tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").pad_token is None
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", few(["float32", "bfloat16", "float16"], ["bfloat16"]))
 def test_the_precision_that_is_asked_for(copied, dtype, tiny_models, tmp_path):
     folder = copied()
     facts = merge(find(folder), tmp_path / "merged", dtype=dtype, progress=Silent())

@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.integrations import dequantize_module_weight
 from safetensors.torch import load_file
 
+from crossed import crossed
 from loratory.config import TrainConfig, from_mapping
 from loratory.errors import ConfigError, ModelError
 from loratory.methods.lora import Lora
@@ -80,8 +81,7 @@ def test_olora_is_orthonormal_and_reproduces_the_columns_it_spans():
     torch.testing.assert_close((b @ a)[:, :5], weight[:, :5])
 
 
-@every_start
-@pytest.mark.parametrize("rslora", [False, True])
+@crossed(start=TAKEN_OUT, rslora=[False, True])
 def test_a_and_b_are_pefts(start, rslora, tiny_models, tmp_path):
     torch.manual_seed(7)
     theirs = get_peft_model(
@@ -149,19 +149,18 @@ def test_gradients_are_those_of_the_changed_weights(start, tiny_models, tmp_path
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)  # the loss is in float32
 
 
-@every_start
-@pytest.mark.parametrize(
-    ("model", "values"),
-    [
-        ("llama", {}),
-        ("llama", {"use_rslora": True, "lora_dropout": 0.2, "lora_alpha": 3.0}),
-        ("gpt2", {"target_modules": ("c_attn",)}),
-        ("t5", {"target_modules": ("q", "wo")}),
-        ("llama", {"dtype": "bfloat16"}),
-    ],
-    ids=["llama", "rslora", "gpt2", "t5", "bfloat16"],
-)
-def test_trained_and_saved_it_is_a_plain_lora(start, model, values, tiny_models, tmp_path):
+ADAPTED = {
+    "llama": ("llama", {}),
+    "rslora": ("llama", {"use_rslora": True, "lora_dropout": 0.2, "lora_alpha": 3.0}),
+    "gpt2": ("gpt2", {"target_modules": ("c_attn",)}),
+    "t5": ("t5", {"target_modules": ("q", "wo")}),
+    "bfloat16": ("llama", {"dtype": "bfloat16"}),
+}
+
+
+@crossed(start=TAKEN_OUT, case=list(ADAPTED))
+def test_trained_and_saved_it_is_a_plain_lora(start, case, tiny_models, tmp_path):
+    model, values = ADAPTED[case]
     run = started(start, tiny_models, tmp_path / "run", model, **values)
     hooks = run.method.training(run.model)
     before = {name: digest(p) for name, p in run.model.named_parameters() if "base_layer" in name}

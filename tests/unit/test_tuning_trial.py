@@ -10,6 +10,7 @@ import torch
 
 import tiny
 import tiny_run
+from crossed import crossed
 from loratory.config import from_mapping
 from loratory.errors import ConfigError
 from loratory.progress import Silent
@@ -110,13 +111,10 @@ def test_learning_rates_are_the_method_s(tiny_models, monkeypatch):
     assert rates == pytest.approx([5e-3, 16 * 5e-3])
 
 
-@pytest.mark.parametrize(("name", "classify"), [("llama", False), ("bert", True), ("t5", False)])
-@pytest.mark.parametrize("accumulated", [1, 2])
-def test_tokens_end_a_training_where_the_plan_says(
-    name, classify, accumulated, tiny_models, tmp_path
-):
+@crossed(name=["llama", "bert", "t5"], accumulated=[1, 2])
+def test_tokens_end_a_training_where_the_plan_says(name, accumulated, tiny_models, tmp_path):
     for i, share in enumerate((0.3, 1.2)):
-        run = tiny_run.Run(tiny_models(name), tmp_path / str(i), classify)
+        run = tiny_run.Run(tiny_models(name), tmp_path / str(i), name == "bert")
         spoken = name == "llama"
         read = sum(len(r.prompt) + (len(r.answer) - 1 if spoken else 0) for r in run.rows)
         train = {"max_tokens": int(share * read), "gradient_accumulation_steps": accumulated}
