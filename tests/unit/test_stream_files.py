@@ -82,6 +82,21 @@ def test_what_is_read(case: str, made) -> None:
     assert [(row.id, row.text, row.references) for row in found] == expected
 
 
+def test_a_file_is_closed_when_a_row_is_refused(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(file=b'{"text": "a", "summary": "b"}\n{"text": 1}\n')
+    opened: list[io.BufferedReader] = []
+
+    def note(path: Path, mode: str) -> io.BufferedReader:
+        opened.append(open(path, mode))  # noqa: SIM115
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", note)
+    with pytest.raises(DataError) as refused:
+        rows(JsonLines(Path("file")))
+    assert "file:2" in str(refused.value)
+    assert [stream.closed for stream in opened] == [True]
+
+
 def test_columns_by_name_and_those_that_a_metric_needs(made) -> None:
     made(file=b'{"text": "t", "summary": "s", "document": "d", "out": "o", "gold": "g", "in": "i"}')
     file = Path("file")

@@ -7,8 +7,8 @@ the lines apart can be done by another process.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -121,22 +121,24 @@ class TextFiles:
         return lines
 
 
-def started(source: Source, bytes_each: int = BLOCK) -> tuple[Block, Iterator[Block]]:
-    """Return the first block, or the first with a row, and all blocks from it on.
+@contextmanager
+def started(source: Source, bytes_each: int = BLOCK) -> Iterator[tuple[Block, Iterator[Block]]]:
+    """Give the first block, or the first with a row, and all blocks from it on.
 
-    Args and errors are those of `blocks`.
+    The files are closed at the end, also when a row on the way is refused. Args and errors are
+    those of `blocks`.
     """
-    parts = blocks(source, bytes_each)
-    first = next(parts)
-    while not source.blank_is_text and not first.parts[0].strip():
-        following = next(parts, None)
-        if following is None:
-            break
-        first = following
-    return first, chain((first,), parts)
+    with closing(blocks(source, bytes_each)) as parts:
+        first = next(parts)
+        while not source.blank_is_text and not first.parts[0].strip():
+            following = next(parts, None)
+            if following is None:
+                break
+            first = following
+        yield first, chain((first,), parts)
 
 
-def blocks(source: Source, bytes_each: int = BLOCK) -> Iterator[Block]:
+def blocks(source: Source, bytes_each: int = BLOCK) -> Generator[Block, None, None]:
     """Yield the lines of a source, at least one block, which is empty where the file is.
 
     Args:

@@ -45,20 +45,19 @@ def rouge155_stream(
     """
     if problems := options.problems():
         raise ConfigError(problems)
-    first, parts = started(source, block_bytes)
-    source = settle(source, first, frozenset({"references"}), progress)
     ids: list[str] = []
     rows: list[list[Counts]] = []
-    with closing(
-        work_through(_Counting(source, options), source, parts, processes, progress)
-    ) as results:
-        number = 0
-        for result in results:
-            for sets in result:
-                number += 1
-                several = range(1, len(sets) + 1) if len(sets) > 1 else ()
-                ids += [f"{number}.{i}" for i in several] or [str(number)]
-                rows += sets
+    with started(source, block_bytes) as (first, parts):
+        source = settle(source, first, frozenset({"references"}), progress)
+        work = _Counting(source, options)
+        with closing(work_through(work, source, parts, processes, progress)) as results:
+            number = 0
+            for result in results:
+                for sets in result:
+                    number += 1
+                    several = range(1, len(sets) + 1) if len(sets) > 1 else ()
+                    ids += [f"{number}.{i}" for i in several] or [str(number)]
+                    rows += sets
     return combined(ids, rows, options)
 
 

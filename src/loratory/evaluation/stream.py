@@ -88,24 +88,24 @@ def score_stream(
     """
     # Of nothing: wrong numbers are told before files are read, not after.
     bootstrap(np.zeros((1, 1)), lambda _: {}, resamples=resamples, confidence=confidence)
-    first, all_blocks = started(source, block_bytes)
-    metrics, needs = _chosen(source, first, metrics)
-    source = settle(source, first, needs, progress)
-    work = _Statistics(source, metrics)
-    if any(_depends_on_all(metric) for metric in metrics):
-        parts = _at_once(work, all_blocks)
-    else:
-        if not all(_can_travel(metric) for metric in metrics):
-            processes = 1
-        parts = work_through(work, source, all_blocks, processes, progress)
-    tallies = [Tally() for _ in metrics]
-    with closing(parts):
-        for part in parts:
-            for metric, tally, rows in zip(metrics, tallies, part, strict=True):
-                try:
-                    tally.add(rows)
-                except DataError as error:
-                    raise DataError(f"{metric.name}: {error}") from None
+    with started(source, block_bytes) as (first, all_blocks):
+        metrics, needs = _chosen(source, first, metrics)
+        source = settle(source, first, needs, progress)
+        work = _Statistics(source, metrics)
+        if any(_depends_on_all(metric) for metric in metrics):
+            parts = _at_once(work, all_blocks)
+        else:
+            if not all(_can_travel(metric) for metric in metrics):
+                processes = 1
+            parts = work_through(work, source, all_blocks, processes, progress)
+        tallies = [Tally() for _ in metrics]
+        with closing(parts):
+            for part in parts:
+                for metric, tally, rows in zip(metrics, tallies, part, strict=True):
+                    try:
+                        tally.add(rows)
+                    except DataError as error:
+                        raise DataError(f"{metric.name}: {error}") from None
     found = [
         score
         for metric, tally in zip(metrics, tallies, strict=True)
@@ -123,10 +123,10 @@ def read(
         ConfigError: settings of a metric.
         DataError: as for `score_stream`.
     """
-    first, all_blocks = started(source)
-    metrics, needs = _chosen(source, first, metrics)
-    source = source.settled(first, needs)
-    return [row for block in all_blocks for row in source.parse(block)], metrics
+    with started(source) as (first, all_blocks):
+        metrics, needs = _chosen(source, first, metrics)
+        source = source.settled(first, needs)
+        return [row for block in all_blocks for row in source.parse(block)], metrics
 
 
 def work_through(
