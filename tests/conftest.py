@@ -13,10 +13,16 @@ from typing import NamedTuple
 
 import jinja2
 import pytest
+from hypothesis import settings
 
 import tiny
 from loratory.runs.cache import cache_dir
 from loratory.tuning.process import run_module
+
+# The same examples in every run, so that a failure is of the change at hand. New ones are drawn
+# with `--hypothesis-profile default`.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from loratory.config.schema import SECTIONS
 from loratory.config.text import write_yaml
 from loratory.errors import ConfigError
 from loratory.methods.base import METHODS
+from loratory.methods.lora import Lora
 from loratory.metrics.base import METRICS
 from loratory.tasks.base import TASKS
 
@@ -58,9 +59,15 @@ def components(cls: type) -> st.SearchStrategy[Any]:
     return optional.map(lambda chosen: cls(**chosen)).filter(lambda made: not made.problems())
 
 
+def recipe(**parts: Any) -> dict[str, Any]:
+    """Return a short recipe; a method that is for quantised models gets one."""
+    unfit = "method" in parts and parts["method"].unfit("none")
+    model = {"name": "m", "quantization": "4bit" if unfit else "none"}
+    return {"model": model, "data": "d.csv", "task": "classification", **parts}
+
+
 def there_and_back(**parts: Any) -> None:
-    data = {"model": "m", "data": "d.csv", "task": "classification", **parts}
-    config = from_mapping(data)
+    config = from_mapping(recipe(**parts))
     text = to_yaml(config)
     again = from_mapping(read_yaml(text, "config.yaml"))
     assert again == config
@@ -74,16 +81,19 @@ every_component = pytest.mark.parametrize(
 )
 
 
+def test_a_start_for_quantised_models_survives() -> None:
+    there_and_back(method=Lora(init_lora_weights="loftq"))
+
+
 @every_component
 @given(st.data())
 @settings(max_examples=8, deadline=None)
 def test_every_component_survives(kind: str, name: str, data: st.DataObject) -> None:
     """Written alone: a whole recipe is mostly defaults, and those take the time."""
-    part = {kind: data.draw(components(REGISTRIES[kind].get(name)))}
-    recipe = {"model": "m", "data": "d.csv", "task": "classification"}
-    config = from_mapping({**recipe, **part})
+    whole = recipe(**{kind: data.draw(components(REGISTRIES[kind].get(name)))})
+    config = from_mapping(whole)
     text = write_yaml({kind: to_mapping(config)[kind]})
-    again = from_mapping({**recipe, **read_yaml(text, "config.yaml")})
+    again = from_mapping({**whole, **read_yaml(text, "config.yaml")})
     assert again == config
     assert write_yaml({kind: to_mapping(again)[kind]}) == text
 
