@@ -20,12 +20,13 @@ from loratory.evaluation.bias import (
     preference_part,
     swap_part,
 )
-from loratory.evaluation.bias.growth import Growth, grown, holm, rows_needed
+from loratory.evaluation.bias.growth import Growth, grown, rows_needed
 from loratory.metrics.bygroup import ByGroup, RecallGap
 from loratory.metrics.classification import Classification
 from loratory.metrics.polarity import polarity
 from loratory.metrics.preference import Preference
 from loratory.metrics.rouge.metric import Rouge
+from loratory.metrics.significance import holm
 from loratory.metrics.swaps import ClassSwaps, SwappedPair, TextSwaps
 from loratory.records import Comparison, Example, Finding, Judgement, Prediction
 from loratory.tasks.groups import Swaps, read_list, swapped

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loratory.errors import ConfigError, DataError
+from loratory.errors import DataError
 from loratory.metrics.array import Array
 from loratory.metrics.randomisation import TIE
-from loratory.metrics.resample import Reduce, weights
+from loratory.metrics.resample import Reduce, check_settings, weights
 from loratory.metrics.significance import share_interval
 from loratory.metrics.student import student_quantile
 
@@ -71,7 +71,7 @@ def paired_interval(
         DataError: no rows.
     """
     assert base.shape == tuned.shape, "paired statistics are of the same rows"
-    _check(resamples, confidence)
+    check_settings(resamples, confidence)
     n = len(base)
     if not n:
         raise DataError("there are no rows to resample; give at least one.")
@@ -207,13 +207,3 @@ def _multiple(ratios: Array, confidence: float, rows: int) -> float:
     if np.isfinite(multiple):
         return float(multiple)
     return student_quantile((1 + confidence) / 2, max(1, rows - 1))
-
-
-def _check(resamples: int, confidence: float) -> None:
-    problems = []
-    if resamples < 1:
-        problems.append(f"resamples: {resamples} draws give no interval; 1000 is usual.")
-    if not 0 < confidence < 1:
-        problems.append(f"confidence: {confidence} is not between 0 and 1; 0.95 is usual.")
-    if problems:
-        raise ConfigError(problems)

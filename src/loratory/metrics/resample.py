@@ -17,7 +17,7 @@ import numpy as np
 from loratory.errors import ConfigError, DataError
 from loratory.metrics.array import Array
 
-__all__ = ["Interval", "Reduce", "bootstrap", "paired_bootstrap", "weights"]
+__all__ = ["Interval", "Reduce", "bootstrap", "check_settings", "paired_bootstrap", "weights"]
 
 Reduce = Callable[[Array], dict[str, Array]]
 """Sums of shape (..., k) to named values of shape (...); NaN where undefined."""
@@ -102,13 +102,7 @@ def _bootstrap(
     seed: int,
 ) -> dict[str, Interval]:
     """Return the interval of each of `values`, functions of draws of shape (..., n)."""
-    problems = []
-    if resamples < 1:
-        problems.append(f"resamples: {resamples} draws give no interval; 1000 is usual.")
-    if not 0 < confidence < 1:
-        problems.append(f"confidence: {confidence} is not between 0 and 1; 0.95 is usual.")
-    if problems:
-        raise ConfigError(problems)
+    check_settings(resamples, confidence)
     n, k = rows.shape
     if not n:
         raise DataError("there are no rows to resample; give at least one.")
@@ -124,6 +118,21 @@ def _bootstrap(
             )
             for name, value in whole.items()
         }
+
+
+def check_settings(resamples: int, confidence: float) -> None:
+    """Refuse settings of an interval that are out of range.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
+    problems = []
+    if resamples < 1:
+        problems.append(f"resamples: {resamples} draws give no interval; 1000 is usual.")
+    if not 0 < confidence < 1:
+        problems.append(f"confidence: {confidence} is not between 0 and 1; 0.95 is usual.")
+    if problems:
+        raise ConfigError(problems)
 
 
 def weights(n: int, resamples: int, seed: int, block: int) -> Iterator[Array]:

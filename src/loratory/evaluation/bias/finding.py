@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loratory.evaluation.bias.growth import LARGE, MATTERS, holm, rows_needed
+from loratory.evaluation.bias.growth import LARGE, MATTERS, rows_needed
 from loratory.evaluation.bias.part import Part, joined
+from loratory.metrics.significance import holm
 from loratory.records import Finding
 
 __all__ = ["bias_finding"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from loratory.records import Comparison
 
-__all__ = ["LARGE", "MATTERS", "Growth", "grown", "holm", "rows_needed"]
+__all__ = ["LARGE", "MATTERS", "Growth", "grown", "rows_needed"]
 
 MATTERS = 0.01
 """Smaller growths are never called one, however certain: one point."""
@@ -82,14 +81,3 @@ def rows_needed(growth: Growth) -> int:
     half = growth.high - growth.value
     goal = LARGE - growth.value if growth.value < LARGE / 2 else growth.value
     return max(FEW, growth.n + 1, math.ceil(growth.n * (half / goal) ** 2))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p values corrected for their number (Holm 1979), in the order given."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    found = [1.0] * len(values)
-    highest = 0.0
-    for place, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - place) * values[i]))
-        found[i] = highest
-    return found

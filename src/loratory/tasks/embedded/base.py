@@ -7,7 +7,10 @@ from typing import ClassVar, Protocol
 from loratory.registry import Registry
 from loratory.tasks.rows import SourceRow
 
-__all__ = ["DATASETS", "Embedded", "dataset"]
+__all__ = ["DATASETS", "EMBEDDED", "Embedded", "dataset"]
+
+EMBEDDED = "embedded:"
+"""Before the name of anything that is there without a network."""
 
 
 class Embedded(Protocol):

@@ -8,13 +8,13 @@ after balancing it cannot. Rows of rarer groups are repeated; none is thrown awa
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from loratory.errors import DataError, suggest
 from loratory.records import Example
 from loratory.tasks.base import Row
+from loratory.tasks.draw import draw
 from loratory.tasks.groups.swap import axes, swap
 from loratory.tasks.groups.wordlist import WordList
 
@@ -84,7 +84,7 @@ def balanced(examples: Sequence[Example], groups: Sequence[str], seed: int = 0) 
             if not rows:
                 continue
             whole, rest = divmod(min(goal, len(rows) * MOST), len(rows))
-            order = sorted(rows, key=lambda i: _draw(seed, examples[i].id))
+            order = sorted(rows, key=lambda i: draw(seed, "balance", examples[i].id))
             for place, i in enumerate(order):
                 times[i] = whole + (place < rest)
     found_rows = [
@@ -148,9 +148,3 @@ def check_column(rows: Iterable[Row], column: str, field: str = "bias.group") ->
             return
         known |= dict.fromkeys(row)
     raise DataError(f"{field}: the data have no column '{column}'. {suggest(column, known)}")
-
-
-def _draw(seed: int, id: str) -> bytes:
-    return hashlib.blake2b(
-        f"{seed}:balance:{id}".encode("utf-8", "replace"), digest_size=16
-    ).digest()

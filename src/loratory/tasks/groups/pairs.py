@@ -8,13 +8,13 @@ the columns of CrowS-Pairs. Option 0 of an item is the sentence that agrees with
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loratory.errors import ConfigError, DataError, suggest
+from loratory.tasks.draw import draw, sampled
+from loratory.tasks.embedded.base import EMBEDDED
 from loratory.tasks.groups.templates import Pair, template_pairs
-from loratory.tasks.groups.wordlist import EMBEDDED
 from loratory.tasks.probes.base import Item, Option
 from loratory.tasks.rows import SourceRow, checked_text
 from loratory.tasks.source.files import read_file
@@ -56,12 +56,9 @@ def read_pairs(
         pairs = list(_winobias(name, table.rows) if winobias else _crows(table.rows))
         if not pairs:
             raise DataError(f"{name}: no pair in it. Give rows with {_COLUMNS}.")
-    if limit is not None and len(pairs) > limit:
-        kept = {pair.id for pair in sorted(pairs, key=lambda pair: _draw(seed, pair.id))[:limit]}
-        pairs = [pair for pair in pairs if pair.id in kept]
     return [
         Item(pair.id, (Option("", pair.more), Option("", pair.less)), group=pair.kind)
-        for pair in pairs
+        for pair in sampled(pairs, limit, lambda pair: draw(seed, "pairs", pair.id))
     ]
 
 
@@ -100,7 +97,3 @@ def _winobias(file: str, rows: Sequence[SourceRow]) -> Iterator[Pair]:
         )
         if more != less:
             yield Pair(name, more, less, f"type {pro.values.get('type', '')}".strip())
-
-
-def _draw(seed: int, id: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:pairs:{id}".encode("utf-8", "replace"), digest_size=16).digest()

@@ -11,13 +11,13 @@ well-known person turns into that of nobody.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.errors import DataError
 from loratory.records import Example
+from loratory.tasks.draw import draw, sampled
 from loratory.tasks.groups.wordlist import WordList
 
 __all__ = [
@@ -251,14 +251,6 @@ def swapped(
     for axis in axes(lists):
         every = [(row.id, new) for row in examples if (new := swapped_example(row, axis))]
         holding[axis.title] = len(every)
-        if limit is not None and len(every) > limit:
-            drawn = sorted(every, key=lambda item: _draw(seed, item[0]))[:limit]
-            kept = {name for name, _ in drawn}
-            every = [item for item in every if item[0] in kept]
-        found += [new for _, new in every]
+        kept = sampled(every, limit, lambda item: draw(seed, "swaps", item[0]))
+        found += [new for _, new in kept]
     return Swaps(found, holding, len(examples))
-
-
-def _draw(seed: int, id: str) -> bytes:
-    # By hash, so that the sample neither depends on the order of the rows nor on the machine.
-    return hashlib.blake2b(f"{seed}:swaps:{id}".encode("utf-8", "replace"), digest_size=16).digest()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratory.errors import ConfigError, DataError, suggest
+from loratory.tasks.embedded.base import EMBEDDED
 from loratory.tasks.groups.words import LISTS
 from loratory.tasks.rows import checked_text
 from loratory.tasks.source.files import read_file
 
-__all__ = ["EMBEDDED", "SUFFIXES", "WordList", "is_list", "read_list"]
+__all__ = ["SUFFIXES", "WordList", "is_list", "read_list"]
 
-EMBEDDED = "embedded:"
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 

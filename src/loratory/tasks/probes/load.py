@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from loratory.errors import ConfigError, DataError, suggest
+from loratory.tasks.draw import sampled
+from loratory.tasks.embedded.base import EMBEDDED
 from loratory.tasks.probes.base import PROBES, Item, Option
 from loratory.tasks.probes.passages import passages
 from loratory.tasks.rows import SourceRow, checked_text
@@ -20,7 +22,6 @@ from loratory.tasks.source.files import read_file
 
 __all__ = ["load_probe", "load_probes", "replay_texts"]
 
-EMBEDDED = "embedded:"
 REPLAY = "embedded:replay"
 BESIDE = {"id", "title", "group", "delimiter"}
 """Columns that any row may have."""
@@ -152,14 +153,11 @@ def _file(name: str, field: str) -> list[SourceRow]:
 
 
 def _sample(items: list[Item], rows: int, seed: int) -> list[Item]:
-    """Return the items whose hash is smallest, in their order."""
+    def drawn(item: Item) -> bytes:
+        content = "\x1f".join(part for option in item.options for part in option)
+        return hashlib.sha256(f"{seed}\x1e{item.id}\x1e{content}".encode()).digest()
 
-    def drawn(i: int) -> bytes:
-        content = "\x1f".join(part for option in items[i].options for part in option)
-        return hashlib.sha256(f"{seed}\x1e{items[i].id}\x1e{content}".encode()).digest()
-
-    chosen = sorted(sorted(range(len(items)), key=drawn)[:rows])
-    return [items[i] for i in chosen]
+    return sampled(items, rows, drawn)
 
 
 def _item(row: SourceRow) -> Item:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loratory.errors import ConfigError, DataError, suggest
-from loratory.tasks.embedded.base import DATASETS
+from loratory.tasks.embedded.base import DATASETS, EMBEDDED
 from loratory.tasks.rows import SourceRow, Table
 from loratory.tasks.source import split as splitting
 from loratory.tasks.source.files import SUFFIXES, read_file
@@ -24,7 +24,6 @@ from loratory.tasks.source.split import Item
 
 __all__ = ["Source", "Splits", "load_splits"]
 
-EMBEDDED = "embedded:"
 TEST_SHARE, VALIDATION_SHARE, DEFAULT_CAP = 0.2, 0.1, 1_000
 
 

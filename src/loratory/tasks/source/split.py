@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from loratory.tasks.base import Row
+from loratory.tasks.draw import draw
 from loratory.tasks.rows import SourceRow
 
 __all__ = ["Item", "apportion", "carve", "items", "question", "sample", "without"]
@@ -104,7 +105,7 @@ def carve(rows: Sequence[Item], size: int, seed: int, part: str) -> tuple[list[I
     groups: dict[bytes, list[Item]] = {}
     for item in rows:
         groups.setdefault(item.key, []).append(item)
-    drawn = sorted(groups.values(), key=lambda group: _draw(seed, part, group[0].key))
+    drawn = sorted(groups.values(), key=lambda group: draw(seed, part, group[0].key))
     strata: dict[str, list[list[Item]]] = {}
     for group in drawn:
         strata.setdefault(group[0].stratum, []).append(group)
@@ -140,9 +141,7 @@ def sample(rows: Sequence[Item], limit: int | None, seed: int, part: str) -> lis
     if limit is None or limit >= len(rows):
         return list(rows)
     strata: dict[str, list[str]] = {}
-    for item in sorted(
-        rows, key=lambda item: _draw(seed, f"{part} rows", item.row.id.encode("utf-8", "replace"))
-    ):
+    for item in sorted(rows, key=lambda item: draw(seed, f"{part} rows", item.row.id)):
         strata.setdefault(item.stratum, []).append(item.row.id)
     counts = [len(ids) for ids in strata.values()]
     kept: set[str] = set()
@@ -154,8 +153,3 @@ def sample(rows: Sequence[Item], limit: int | None, seed: int, part: str) -> lis
 def _bytes(text: str) -> bytes:
     # A lone surrogate is refused later, by the task, which can name column and row.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _draw(seed: int, purpose: str, key: bytes) -> bytes:
-    # The purpose keeps the draws of different parts independent of each other.
-    return hashlib.blake2b(f"{seed}:{purpose}:".encode() + key, digest_size=16).digest()
