@@ -201,6 +201,8 @@ def test_runs_end_to_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "train": {"max_steps": 1, "eval_steps": 1, "per_device_train_batch_size": 4},
         "data": {"train_rows": 8, "validation_rows": 2, "test_rows": 4},
         "decode": {"max_new_tokens": 8},
+        "forgetting": {"rows": 8},
+        "bias": {"rows": 8},
         "output_dir": str(tmp_path),
     }
     given = to_mapping(recipe(name, *(own(name) if name in OWN else ())))
