@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loratory.pipeline import (
         check,
         compare,
+        compare_seeds,
         predict,
         prepare,
         probe,
@@ -33,6 +34,7 @@ __all__ = [
     "RunConfig",
     "check",
     "compare",
+    "compare_seeds",
     "predict",
     "prepare",
     "probe",

@@ -27,6 +27,7 @@ __all__ = [
     "Message",
     "Place",
     "Prediction",
+    "ScalePoint",
     "Score",
 ]
 
@@ -234,6 +235,18 @@ class Finding:
     """What this measure cannot show."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further numbers by name, ready for JSON."""
+
+
+@dataclass(frozen=True)
+class ScalePoint:
+    """What one scale of the adapter brings and costs, against the base model."""
+
+    scale: float
+    """0 is the base model, 1 the tuned one."""
+    gain: float
+    """How much better the task is done; above 0 is better."""
+    forgetting: float
+    """How much was lost elsewhere; above 0 is worse."""
 
 
 @dataclass(frozen=True)

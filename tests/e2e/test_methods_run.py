@@ -16,6 +16,7 @@ CASES = [
     ("llama", "summarization", {"name": "hira", "r": 4}),
     ("llama", "summarization", {"name": "lora", "r": 2, "init_lora_weights": "eva"}),
     ("llama", "summarization", {"name": "lora", "r": 2, "init_lora_weights": "pissa"}),
+    ("llama", "summarization", {"name": "lora", "r": 2, "init_lora_weights": "corda"}),
     ("llama", "classification", {"name": "alora", "r": 2, "alora_invocation_tokens": [350, 371]}),
 ]
 

@@ -49,9 +49,9 @@ def test_a_recipe_twice_gives_the_same_bytes(recipe, workshop) -> None:
     assert not cached(first) and cached(second)
     stages = ["check", "prepare", "train", "predict", "probe", "score", "compare", "report"]
     assert first.stages == second.stages == stages
-    asked = {f"{name}, {system}": [4, 4] for name in PROBES for system in ("base", "tuned")}
-    answered = {"train": [4, 4], "predict tuned": [8, 8], **asked}
-    assert first.work == {**answered, "predict base": [8, 8]}
+    base, tuned = ({f"{name}, {who}": [4, 4] for name in PROBES} for who in ("base", "tuned"))
+    answered = {"train": [4, 4], "predict tuned": [8, 8], **tuned}
+    assert first.work == {**answered, "predict base": [8, 8], **base}
     assert second.work == answered
     files = sorted(path.relative_to(one.folder) for path in one.folder.rglob("*.jsonl"))
     assert len(files) == 3 + 2 + 5 + 2 * 4  # splits, logs, systems, probes and swapped rows

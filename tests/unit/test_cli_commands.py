@@ -35,6 +35,7 @@ COMMANDS = [
     "push",
     "report",
     "run",
+    "scale",
     "score",
     "sweep",
     "train",

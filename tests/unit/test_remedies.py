@@ -12,10 +12,11 @@ from loratory.config import ForgettingConfig, TrainConfig, from_mapping
 from loratory.config.remedy import RemedyConfig
 from loratory.errors import ConfigError, DataError, ModelError
 from loratory.evaluation.forgetting import not_measured
-from loratory.evaluation.knee import ScalePoint, knee, told
+from loratory.evaluation.knee import knee, told
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.progress import Silent
+from loratory.records import ScalePoint
 from loratory.tasks.probes.base import Item, Option
 from loratory.tuning.loss import loss_sum, supervised_logits
 from loratory.tuning.model import load

@@ -34,14 +34,15 @@ def config_of(method="lora", **train):
     )
 
 
-def tried(path, config, steps=3):
+def tried(path, config, steps=3, texts=()):
     spec = tiny.spec(path)
     loaded = load(spec, (), 0)
     model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
     encoder, examples = tiny.encoder(spec), tiny.examples(24)
     rows = encoder.all(examples)
     split = {"train": rows[:18], "validation": rows[18:]}
-    return try_out(loaded, model, encoder, split, examples[:2], config, steps, Silent()), model
+    told = try_out(loaded, model, encoder, split, examples[:2], config, steps, Silent(), texts)
+    return told, model
 
 
 class Told:
@@ -54,7 +55,7 @@ class Told:
 
     def around(self, hooks):
         changed = {}
-        for name in ("begin", "after_step", "penalty", "start"):
+        for name in ("begin", "after_step", "penalty", "start", "start_on_texts"):
             if (call := getattr(hooks, name)) is not None:
                 changed[name] = self.noting(name, call)
         return dataclasses.replace(hooks, **changed)
@@ -95,6 +96,14 @@ def test_a_start_is_drawn_from_rows_and_belongs_to_the_time(tiny_models, monkeyp
     assert [name for name, _ in told.calls] == ["start"]
     assert 0 < trial.start < trial.training.low
     assert tried(tiny_models("llama"), config_of())[0].start == 0
+
+
+def test_a_start_from_general_texts_belongs_to_the_time_too(tiny_models, monkeypatch):
+    config = config_of({"name": "lora", "r": 2, "init_lora_weights": "corda"})
+    told = Told(monkeypatch, config)
+    trial, _ = tried(tiny_models("llama"), config, texts=["a cat sat on the mat", "good film"])
+    assert [name for name, _ in told.calls] == ["start_on_texts"]
+    assert 0 < trial.start < trial.training.low
 
 
 def test_learning_rates_are_the_method_s(tiny_models, monkeypatch):

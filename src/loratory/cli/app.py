@@ -12,6 +12,7 @@ from loratory.cli.export import combine, export, interpolate, merge, push
 from loratory.cli.gate import gate
 from loratory.cli.options import Json, Overrides, RecipeFile
 from loratory.cli.plan import plan
+from loratory.cli.scale import scale
 from loratory.cli.score import compare, score
 from loratory.cli.sweep import sweep
 
@@ -114,6 +115,7 @@ def probe(run: RunFolder, as_json: Json = False) -> None:
 
 app.command()(score)
 app.command()(compare)
+app.command()(scale)
 app.command()(gate)
 app.command()(sweep)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +125,8 @@ def compare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|FILE", help="A run folder, or files of two systems on the same rows."
+            metavar="RUN|FILE",
+            help="A run folder; runs of one recipe with other seeds; or two systems' files.",
         ),
     ],
     references: Annotated[
@@ -142,7 +144,7 @@ def compare(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare two systems row by row: a run's tuned and base model, or two files."""
+    """Compare two systems row by row: tuned and base model of a run or several, or two files."""
     from loratory.cli import show
     from loratory.errors import ConfigError
 
@@ -150,8 +152,15 @@ def compare(
         refuse_all(context, "only for files; a run has its recipe's own.")
         _show_run("compare", sources[0], as_json)
         return
+    if any(source.is_dir() for source in sources):
+        refuse_all(context, "only for files; runs have their recipe's own.")
+        _show_seeds(sources, as_json)
+        return
     if len(sources) != 2:
-        raise ConfigError(f"compare: got {len(sources)} files; give a run, or two systems' files.")
+        raise ConfigError(
+            f"compare: got {len(sources)} files; give a run, runs of several seeds, or two "
+            "systems' files."
+        )
     from loratory import evaluation
     from loratory.evaluation.stream import read
 
@@ -181,6 +190,23 @@ def _show_run(stage: str, folder: Path, as_json: bool) -> None:
         show.scores(opened.scores(), as_json, opened.places())
     else:
         show.comparison(opened, as_json)
+
+
+def _show_seeds(folders: Sequence[Path], as_json: bool) -> None:
+    """Compare runs that differ in their seed, and print what was found."""
+    from loratory import pipeline
+    from loratory.cli import show
+    from loratory.errors import ConfigError
+    from loratory.runs import Run
+
+    files = [folder for folder in folders if not is_run([folder])]
+    if files:
+        raise ConfigError(
+            f"{files[0]}: a file among run folders. Give run folders alone, or two systems' files."
+        )
+    runs = [Run.open(folder) for folder in folders]
+    items = pipeline.compare_seeds(runs)
+    show.compared(items, "base", "tuned", as_json, seeds=[run.config.seed for run in runs])
 
 
 def _rouge155_options(context: typer.Context) -> Any:

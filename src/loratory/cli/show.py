@@ -73,7 +73,13 @@ def comparison(run: Run, as_json: bool) -> None:
     compared(run.comparison(), "base", "tuned", as_json)
 
 
-def compared(items: Sequence[Comparison], first: str, second: str, as_json: bool) -> None:
+def compared(
+    items: Sequence[Comparison],
+    first: str,
+    second: str,
+    as_json: bool,
+    seeds: Sequence[int] = (),
+) -> None:
     """Print comparisons of two systems, which are called base and tuned in the records.
 
     Args:
@@ -81,12 +87,21 @@ def compared(items: Sequence[Comparison], first: str, second: str, as_json: bool
         first: what to call the system that is `base` in them.
         second: what to call the one that is `tuned`.
         as_json: print one JSON object, with every number in full.
+        seeds: of the trainings behind each number, where they are several.
     """
     if as_json:
         listed = [to_dict(item) for item in items]
-        print_json({"base": first, "tuned": second, "comparison": listed})
-    else:
-        Console(highlight=False).print(_comparison_table(items, first, second))
+        known = {"seeds": list(seeds)} if seeds else {}
+        print_json({"base": first, "tuned": second, **known, "comparison": listed})
+        return
+    console = Console(highlight=False)
+    console.print(_comparison_table(items, first, second))
+    if seeds:
+        numbers = ", ".join(map(str, seeds))
+        console.print(
+            f"Means over {len(seeds)} seeds ({numbers}), each on the same {items[0].n:,} test "
+            "rows; the intervals hold what other seeds and other rows would change."
+        )
 
 
 def scores(

@@ -17,11 +17,11 @@ class RemedyConfig(Section):
     replay_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """General texts trained on beside each training row; 0.25 is one for every four."""
     replay_data: Text = "embedded:replay"
-    """Texts to replay: embedded:replay, or a .jsonl file with a text in each row."""
+    """Texts to replay, and for the start corda: embedded:replay, or a .jsonl file of texts."""
     replay_weight: NotNegative = 1.0
     """Weight of the mean loss of a replayed token, beside the mean supervised loss."""
     replay_tokens: Positive = 256
-    """Replayed texts are cut to so many tokens."""
+    """Texts of replay_data are cut to so many tokens."""
     kl_weight: NotNegative = 0.0
     """Weight of the divergence from the base model's probabilities, a mean over the targets."""
     l2_weight: NotNegative = 0.0

@@ -156,6 +156,8 @@ class EvaluateConfig(Section):
     """Bootstrap resamples behind every interval."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """Level of the intervals."""
+    relevant: Share = 0.02
+    """Smallest difference that matters: 0.02 is 2 points of 100, or 2% of a perplexity."""
     baselines: bool = True
     """Score the task's trivial baselines beside the model."""
     examples: Annotated[int, Field(ge=0, le=100)] = 3

@@ -9,24 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loratory.errors import DataError
-from loratory.records import Finding
+from loratory.records import Finding, ScalePoint
 
-__all__ = ["ScalePoint", "knee", "told"]
-
-
-@dataclass(frozen=True)
-class ScalePoint:
-    """What one scale of the adapter brings and costs, against the base model."""
-
-    scale: float
-    """0 is the base model, 1 the tuned one."""
-    gain: float
-    """How much better the task is done; above 0 is better."""
-    forgetting: float
-    """How much was lost elsewhere; above 0 is worse."""
+__all__ = ["knee", "told"]
 
 
 def knee(points: Sequence[ScalePoint]) -> ScalePoint | None:

@@ -25,7 +25,7 @@ from loratory.metrics.randomisation import TIE
 from loratory.metrics.significance import mcnemar, share_interval
 from loratory.records import Comparison, Prediction
 
-__all__ = ["compare_seeds", "contrast_seeds"]
+__all__ = ["check_several", "compare_seeds", "contrast_seeds"]
 
 TEST = "Student's t over seeds and rows"
 
@@ -49,6 +49,7 @@ def compare_seeds(
         ConfigError: as for `compare`.
         DataError: fewer than two seeds, or as for `compare`; it names the row.
     """
+    check_several(runs)
     for number, (base, tuned) in enumerate(runs, 1):
         check(base, metrics)
         check(tuned, metrics)
@@ -84,11 +85,7 @@ def contrast_seeds(
     """
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence: {confidence} is not between 0 and 1; 0.95 is usual.")
-    if len(runs) < 2:
-        raise DataError(
-            f"seeds: {len(runs)} given, and a spread needs at least 2, better 3 or more. "
-            "Train with other seeds, or compare the one run by itself."
-        )
+    check_several(runs)
     n = len(runs[0][0])
     if not n:
         raise DataError("there are no rows to compare; give at least one.")
@@ -121,6 +118,15 @@ def contrast_seeds(
             common |= _measured(value, moves, confidence, equal)
         comparisons.append(Comparison(**common))
     return judge(comparisons, relevant=relevant)
+
+
+def check_several(runs: Sequence[Any]) -> None:
+    """Raise a `DataError` unless there are two seeds or more."""
+    if len(runs) < 2:
+        raise DataError(
+            f"seeds: {len(runs)} given, and a spread needs at least 2, better 3 or more. "
+            "Train with other seeds, or compare the one run by itself."
+        )
 
 
 def _measured(value: Array, moves: Array, confidence: float, equal: bool) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class TrainingHooks:
     start: Callable[[Iterable[dict[str, Any]]], None] | None = None
     """Sees batches of training rows before the first step, to set the parameters' start by them
     or to refuse them; not called on a resume."""
+    start_on_texts: Callable[[Iterable[dict[str, Any]]], None] | None = None
+    """As `start`, but sees general texts, one a batch, in the place of training rows: those of
+    `remedy.replay_data`."""
     finish: Callable[[], None] | None = None
     """Called when training is over and the best state is there, before it is saved."""
     state: Callable[[], Sequence[dict[str, Any]]] | None = None

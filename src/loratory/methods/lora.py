@@ -36,7 +36,7 @@ SEEN = 64
 @method("lora")
 @dataclass(frozen=True)
 class Lora(PeftMethod):
-    """Low-rank adaptation; DoRA, rsLoRA, LoRA+, PiSSA, OLoRA, EVA and LoftQ are options of it."""
+    """Low-rank adaptation; DoRA, rsLoRA, LoRA+, PiSSA, CorDA and other starts are options."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = "arXiv 2106.09685"
@@ -69,11 +69,13 @@ class Lora(PeftMethod):
         "pissa_niter_4",
         "pissa_niter_16",
         "olora",
+        "corda",
         "loftq",
     ] = True
     """Start of A and B: true is the paper's; eva takes A from training rows (arXiv 2410.07170),
-    pissa (arXiv 2404.02948) and olora (arXiv 2406.01775) both from the weights, loftq from what
-    quantising took from them (arXiv 2310.08659)."""
+    pissa (arXiv 2404.02948) and olora (arXiv 2406.01775) both from the weights, corda from what
+    matters least in them to general texts (arXiv 2406.05223), loftq from what quantising took from
+    them (arXiv 2310.08659)."""
     loraplus_lr_ratio: float = field(default=1.0, metadata={"peft": False})
     """Learning rate of B over that of A: LoRA+ takes 16 or so (arXiv 2402.12354)."""
 
@@ -109,10 +111,10 @@ class Lora(PeftMethod):
     def _start(self) -> str | None:
         """Return the start that is taken from the weights, if one is."""
         start = str(self.init_lora_weights)
-        return start if start.startswith(("pissa", "olora", "loftq")) else None
+        return start if start.startswith(("pissa", "olora", "corda", "loftq")) else None
 
     def fill(self, model: Any) -> dict[str, Any]:  # noqa: ARG002
-        # These starts begin as the paper's; they are set where rows or weights are at hand.
+        # These starts begin as the paper's; they are set where weights, rows or texts are at hand.
         ours = self.init_lora_weights == "eva" or self._start() is not None
         return {"init_lora_weights": True} if ours else {}
 
@@ -126,23 +128,34 @@ class Lora(PeftMethod):
         start = self._start()
         if start == "loftq":
             _starts().compensate(attached)
+        elif start == "corda":
+            _starts().hold(attached)  # the texts come before the first step
         elif start is not None:
             _starts().split(attached, start)
         return attached
 
     def training(self, model: Any) -> TrainingHooks:
         faster = {} if self.loraplus_lr_ratio == 1 else {".lora_B.": self.loraplus_lr_ratio}
-        taken_out = self._start() not in (None, "loftq")
+        start = self._start()
+        taken_out = start not in (None, "loftq")
+        on_texts = start == "corda"
         return TrainingHooks(
             learning_rates=faster,
             start=partial(_from_rows, model) if self.init_lora_weights == "eva" else None,
+            start_on_texts=partial(_from_texts, model) if on_texts else None,
             finish=partial(_starts().settle, model) if taken_out else None,
+            # The others are made of the weights alone, and made again on a resume.
+            state=partial(_starts().held, model) if on_texts else None,
         )
 
 
 def _starts() -> Any:
     # By name, since a method stands below tuning.
     return importlib.import_module("loratory.tuning.starts")
+
+
+def _from_texts(model: Any, batches: Iterable[dict[str, Any]]) -> None:
+    importlib.import_module("loratory.tuning.corda").preserve(model, batches)
 
 
 def _from_rows(model: Any, batches: Iterable[dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ the run folder and leaves its own file there. After `probe` nothing needs torch.
 
 from loratory.pipeline.checking import Checked, Recipe, check, plan
 from loratory.pipeline.line import run
+from loratory.pipeline.scale import scale
+from loratory.pipeline.seeds import compare_seeds
 from loratory.pipeline.stages import (
     compare,
     predict,
@@ -23,11 +25,13 @@ __all__ = [
     "Recipe",
     "check",
     "compare",
+    "compare_seeds",
     "plan",
     "predict",
     "prepare",
     "probe",
     "run",
+    "scale",
     "score",
     "train",
     "write_report",

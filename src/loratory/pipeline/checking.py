@@ -12,6 +12,7 @@ from loratory.errors import ConfigError, training_packages
 from loratory.evaluation.leakage import leakage_finding
 from loratory.evaluation.leaks import find_leaks, treat_leaks
 from loratory.pipeline.asked import asked
+from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress, Silent
 from loratory.records import Example, Finding
 from loratory.runs.environment import need_loggers
@@ -158,7 +159,9 @@ def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[C
         loaded = models.load(spec, config.task.choices(), config.seed)
         model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
         encoder, test = encoder_for(spec, config), checked.splits["test"]
-        return checked, try_out(loaded, model, encoder, rows, test, config, steps, progress)
+        texts = general_texts(config, config.method.training(model), test)
+        tried = try_out(loaded, model, encoder, rows, test, config, steps, progress, texts)
+        return checked, tried
 
 
 def _config(recipe: Recipe) -> RunConfig:

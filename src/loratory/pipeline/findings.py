@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from loratory.evaluation.bias import Part, bias_finding, group_part, preference_part, swap_part
 from loratory.evaluation.forgetting import forgetting, not_measured
+from loratory.evaluation.knee import told
 from loratory.evaluation.leakage import with_scores
 from loratory.evaluation.memorised import memorised
 from loratory.evaluation.overfitting import overfitting, read_losses
@@ -40,7 +41,8 @@ def findings(run: Run) -> Iterator[Finding]:
             name: (run.judgements("base", name), run.judgements("tuned", name))
             for name in questions.probes
         }
-        yield forgetting(judged, **values)
+        found, points = forgetting(judged, **values), run.scales()
+        yield told(found, points) if points else found
     yield bias_finding(list(_bias(run, questions, head)), config.evaluate.confidence)
 
 

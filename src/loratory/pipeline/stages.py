@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from loratory import __version__, evaluation
 from loratory.errors import RunError, training_packages
+from loratory.pipeline import basis
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT, Recipe, check
 from loratory.pipeline.findings import findings
 from loratory.pipeline.settings import settings
+from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress
-from loratory.records import Prediction
+from loratory.records import Judgement, Prediction
 from loratory.runs import Run, cache
 from loratory.runs.environment import hardware, versions
 from loratory.runs.files import write_text
 from loratory.runs.stage import stage
-from loratory.tasks.probes import replay_texts
 
-__all__ = ["compare", "predict", "prepare", "probe", "score", "train", "write_report"]
+__all__ = ["compare", "load_base", "predict", "prepare", "probe", "score", "train", "write_report"]
 
 
 def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
@@ -38,7 +38,7 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
         {
             "loratory": __version__,
             "versions": versions(),
-            "hardware": {**hardware(), "accelerator": _accelerator()},
+            "hardware": {**hardware(), "accelerator": basis.accelerator()},
             "model": checked.preflight.model,
             "data": {**checked.data, "cut": checked.preflight.cut},
             "labels": list(checked.config.task.choices()),
@@ -60,9 +60,9 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning.preflight import encoder_for
         from loratory.tuning.validation import goal_for
 
-        config, remedy = run.config, run.config.remedy
+        config = run.config
         rows = {split: run.examples(split) for split in ("train", "validation")}
-        loaded = _load(run, progress)
+        loaded = load_base(run, progress)
         encoder = encoder_for(loaded.spec, config)
         frozen = proofs.Frozen(loaded.model, loaded.spec)
         model = config.method.attach(loaded.model, loaded.spec.family, config.seed, loaded.heads)
@@ -77,10 +77,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             }
         )
         validation = encoder.all(rows["validation"])
-        texts: Sequence[str] = ()
-        if remedy.replays:
-            held_out = asked(config, run.examples("test")).probes.values()
-            texts = replay_texts(remedy.replay_data, [i for items in held_out for i in items])
+        hooks = config.method.training(model)
         trained = training.train(
             loaded.spec,
             model,
@@ -90,9 +87,9 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             seed=config.seed,
             folder=run.folder,
             progress=progress,
-            hooks=config.method.training(model),
-            remedy=remedy,
-            texts=texts,
+            hooks=hooks,
+            remedy=config.remedy,
+            texts=general_texts(config, hooks, run.examples("test")),
             goal=goal_for(config, encoder, rows["validation"]),
         )
         run.record(training=dataclasses.asdict(trained), model=_memory(run, peak_bytes()))
@@ -125,16 +122,17 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
                 f"{run.folder}: its adapter failed the proof that it is what was trained; "
                 f"manifest.json says how. Train again: loratory train {run.folder}"
             )
-        loaded = _load(run, progress)
+        loaded = load_base(run, progress)
         encoder = encoder_for(loaded.spec, config)
 
-        basis = _basis(run, models.fingerprint(loaded.spec), encoder.all(test))
-        base = cache.predictions(basis, [example.id for example in test])
+        fingerprint, rows = models.fingerprint(loaded.spec), encoder.all(test)
+        key = basis.predicted(run, fingerprint, rows, test)
+        base = cache.predictions(key, [example.id for example in test])
         if base is not None:
             progress.note("Base predictions taken from the cache")
         else:
             base = answer(loaded.model, encoder, test, config.decode, progress, "predict base")
-            cache.keep(basis, base)
+            cache.keep(key, base)
         found = {"base": base}
         tuned = with_adapter(loaded, adapter)
         found["tuned"] = answer(tuned, encoder, test, config.decode, progress, "predict tuned")
@@ -144,12 +142,13 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         run.discard_predictions()  # also those of a system that is no longer there
         for name, predictions in found.items():
             run.write_predictions(name, predictions)
-        run.record(decoding=config.decode.model_dump(), base_predictions=basis)
+        run.record(decoding=config.decode.model_dump(), base_predictions=key)
 
 
 def probe(run: Run, progress: Progress = SILENT) -> None:
     """Ask base and tuned model what is not the task: texts, paired sentences, swapped rows."""
     with stage(run, "probe", progress), training_packages():
+        from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.judge import judge
         from loratory.tuning.predict import predict as answer
@@ -159,32 +158,54 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
         adapter = run.need("adapter", "train")
         run.need("predictions", "predict")
         questions = asked(config, test)
-        loaded = _load(run, progress)
+        loaded = load_base(run, progress)
         encoder = encoder_for(loaded.spec, config)
         items = {**questions.probes, **questions.pairs}
         if loaded.spec.family == "classifier":
             items = {}  # a head gives no likelihood of a text
+        swaps = questions.swaps.examples
+
+        def judged(model: Any, system: str, name: str) -> list[Judgement]:
+            return judge(
+                model,
+                loaded.spec,
+                items[name],
+                batch_size=config.decode.batch_size,
+                max_tokens=config.forgetting.max_tokens,
+                progress=progress,
+                title=f"{name}, {system}",
+            )
+
+        def answered(model: Any, system: str) -> list[Prediction]:
+            if not swaps:
+                return []
+            return answer(model, encoder, swaps, config.decode, progress, f"swapped rows, {system}")
+
         run.discard_probes()
-        for system in ("base", "tuned"):
-            model = loaded.model if system == "base" else with_adapter(loaded, adapter)
-            for name, probed in items.items():
-                judged = judge(
-                    model,
-                    loaded.spec,
-                    probed,
-                    batch_size=config.decode.batch_size,
-                    max_tokens=config.forgetting.max_tokens,
-                    progress=progress,
-                    title=f"{name}, {system}",
-                )
-                run.write_judgements(system, name, judged)
-            rows: list[Prediction] = []
-            if questions.swaps.examples:
-                title = f"swapped rows, {system}"
-                rows = answer(
-                    model, encoder, questions.swaps.examples, config.decode, progress, title
-                )
-            run.write_swapped(system, rows)
+        fingerprint, taken = models.fingerprint(loaded.spec), []
+        for name, probed in items.items():
+            key = basis.judged(run, fingerprint, probed)
+            found = cache.judgements(key, [item.id for item in probed])
+            if found is None:
+                found = judged(loaded.model, "base", name)
+                cache.keep(key, found)
+            else:
+                taken.append(name)
+            run.write_judgements("base", name, found)
+        key = basis.predicted(run, fingerprint, encoder.all(swaps), swaps)
+        rows = cache.predictions(key, [example.id for example in swaps])
+        if rows is None:
+            rows = answered(loaded.model, "base")
+            cache.keep(key, rows)
+        else:
+            taken.append("swapped rows")
+        run.write_swapped("base", rows)
+        if taken:
+            progress.note(f"Base judgements taken from the cache: {', '.join(taken)}")
+        tuned = with_adapter(loaded, adapter)
+        for name in items:
+            run.write_judgements("tuned", name, judged(tuned, "tuned", name))
+        run.write_swapped("tuned", answered(tuned, "tuned"))
         run.record(model={"new_head": loaded.spec.family == "classifier" and loaded.new_head})
 
 
@@ -210,6 +231,7 @@ def compare(run: Run, progress: Progress = SILENT) -> None:
                 run.predictions("tuned"),
                 run.config.metrics,
                 **settings(run),
+                relevant=run.config.evaluate.relevant,
             )
         )
         for finding in findings(run):
@@ -227,7 +249,8 @@ def write_report(run: Run, progress: Progress = SILENT) -> None:
         write_text(run.folder / "README.md", render_card(run.folder))
 
 
-def _load(run: Run, progress: Progress) -> Any:
+def load_base(run: Run, progress: Progress) -> Any:
+    """Load the base model that a run names, with its head where the task needs one."""
     from loratory.tuning import model as models
 
     config = run.config
@@ -236,35 +259,8 @@ def _load(run: Run, progress: Progress) -> Any:
     return models.load(spec, config.task.choices(), config.seed)
 
 
-def _basis(run: Run, model: str, rows: Any) -> str:
-    """Return what base predictions hang on, hashed: model, prompts, decoding, versions."""
-    facts = run.manifest()
-    parts = {
-        "model": model,
-        "dtype": facts["model"]["dtype"],
-        "quantization": run.config.model.quantization,
-        "family": facts["model"]["family"],
-        "rows": [dataclasses.asdict(row) for row in rows],
-        "examples": [dataclasses.asdict(example) for example in run.examples("test")],
-        "labels": facts["labels"],
-        "decoding": run.config.decode.model_dump(),
-        "limit": run.config.data.max_target_tokens,
-        # A new classification head is drawn under it.
-        "seed": run.config.seed if facts["model"]["family"] == "classifier" else None,
-        "versions": versions(),
-        "hardware": {**hardware(), "accelerator": _accelerator()},
-    }
-    return cache.key(parts)
-
-
 def _memory(run: Run, peak: int) -> dict[str, Any]:
     """Return the peak that was measured, and its share of it that was expected."""
     expected = run.manifest()["model"].get("expected_memory_bytes")
     ratio = None if expected is None else expected / peak
     return {"peak_memory_bytes": peak, "memory_expected_to_peak": ratio}
-
-
-def _accelerator() -> str | None:
-    from loratory.tuning.device import accelerator
-
-    return accelerator()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from loratory.records import Comparison, Contrasts, Finding
 from loratory.report import wording
+from loratory.report.scales import Scales, scales
 
 __all__ = ["Line", "Section", "Sheet", "sections", "summary"]
 
@@ -54,6 +55,8 @@ class Section(NamedTuple):
     sentences: tuple[str, ...]
     sheets: tuple[Sheet, ...]
     limits: tuple[str, ...]
+    scales: Scales | None
+    """Of the question on forgetting, where the adapter's scale was swept."""
 
 
 def sections(findings: Mapping[str, Finding]) -> tuple[Section, ...]:
@@ -67,6 +70,7 @@ def sections(findings: Mapping[str, Finding]) -> tuple[Section, ...]:
             sentences=finding.sentences,
             sheets=tuple(map(_sheet, finding.tables)),
             limits=finding.limits,
+            scales=scales(finding.facts),
         )
         for question, finding in findings.items()
     )

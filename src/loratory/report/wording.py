@@ -33,6 +33,7 @@ __all__ = [
     "place",
     "scale",
     "score",
+    "signed",
     "size",
     "small",
     "verdict",
@@ -142,7 +143,7 @@ def difference(comparison: Comparison) -> tuple[str, str]:
         if x is not None and math.isfinite(x)
     ]
     places = _places(values)
-    middle = _signed(comparison.difference * factor, places)
+    middle = signed(comparison.difference * factor, places)
     if comparison.low is None or comparison.high is None:
         return middle, ""
     ends = (_fixed(x * factor, places) for x in (comparison.low, comparison.high))
@@ -159,7 +160,8 @@ def _fixed(value: float, places: int) -> str:
     return f"−{text}" if value < 0 and float(text.replace(",", "")) else text
 
 
-def _signed(value: float, places: int) -> str:
+def signed(value: float, places: int) -> str:
+    """Return `+0.25` or `−0.25`; zero has no sign."""
     text = _fixed(value, places)
     return f"+{text}" if value > 0 else text
 

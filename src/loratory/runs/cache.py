@@ -1,21 +1,23 @@
-"""Where work that can be done again is kept: dequantised models, base predictions."""
+"""Where work that can be done again is kept: dequantised models, what base models answered."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loratory.codec import read_jsonl, to_lines
 from loratory.errors import DataError, RunError
-from loratory.records import Prediction
+from loratory.records import Judgement, Prediction
 from loratory.runs.files import write_lines
 
-__all__ = ["cache_dir", "keep", "key", "predictions"]
+__all__ = ["cache_dir", "judgements", "keep", "key", "predictions"]
+
+R = TypeVar("R", Prediction, Judgement)
 
 
 def cache_dir() -> Path:
@@ -33,18 +35,28 @@ def key(basis: Mapping[str, Any]) -> str:
 
 def predictions(key: str, ids: Sequence[str]) -> list[Prediction] | None:
     """Return what was kept under a key; None unless it can be read and is of these rows."""
+    return _kept(Prediction, key, ids)
+
+
+def judgements(key: str, ids: Sequence[str]) -> list[Judgement] | None:
+    """Return what was kept under a key; None unless it can be read and is of these items."""
+    return _kept(Judgement, key, ids)
+
+
+def keep(key: str, rows: Sequence[Prediction] | Sequence[Judgement]) -> None:
+    """Keep what was answered for later runs; without room for it nothing is lost but time."""
+    if rows:
+        with suppress(RunError):
+            write_lines(_file(type(rows[0]), key), to_lines(rows))
+
+
+def _kept(cls: type[R], key: str, ids: Sequence[str]) -> list[R] | None:
     with suppress(DataError):
-        found = read_jsonl(_file(key), Prediction)
+        found = read_jsonl(_file(cls, key), cls)
         if [row.id for row in found] == list(ids):  # a file cut short has fewer
             return found
     return None
 
 
-def keep(key: str, rows: Iterable[Prediction]) -> None:
-    """Keep predictions for later runs; without room for them nothing is lost but time."""
-    with suppress(RunError):
-        write_lines(_file(key), to_lines(rows))
-
-
-def _file(key: str) -> Path:
-    return cache_dir() / "predictions" / f"{key}.jsonl"
+def _file(cls: type[Prediction] | type[Judgement], key: str) -> Path:
+    return cache_dir() / f"{cls.__name__.lower()}s" / f"{key}.jsonl"

@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from loratory.codec import dump, from_dict, read_jsonl, to_dict, to_lines
+from loratory.codec import from_dict, read_jsonl, to_dict, to_lines
 from loratory.config import RunConfig, load, to_yaml
 from loratory.errors import RunError
 from loratory.records import (
@@ -36,18 +35,16 @@ from loratory.records import (
     Judgement,
     Place,
     Prediction,
+    ScalePoint,
     Score,
 )
+from loratory.runs import versioned
 from loratory.runs.files import explain, write_lines, write_text
 from loratory.runs.folder import new_folder
 
 __all__ = ["Run"]
 
-SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
-
-R = TypeVar("R", Score, Comparison, Place)
-F = TypeVar("F")
 
 
 class Run:
@@ -87,7 +84,6 @@ class Run:
                 run.write_examples(split, rows)
             # Last: a folder with a manifest is a run that can be trained.
             run.record(
-                schema_version=SCHEMA_VERSION,
                 status="running",
                 run=folder.name,
                 created=now.isoformat(timespec="seconds"),
@@ -109,7 +105,7 @@ class Run:
         if not (folder / "manifest.json").is_file():
             raise RunError(f"{folder}: not a run folder (it has no manifest.json).")
         # Before the config: a newer Loratory's may have fields that this one does not know.
-        _read_json(folder / "manifest.json")
+        versioned.read(folder / "manifest.json")
         if not (folder / "config.yaml").is_file():
             raise RunError(f"{folder}: damaged, it has no config.yaml.")
         return cls(folder, load(folder / "config.yaml"))
@@ -123,7 +119,7 @@ class Run:
         path = self.folder / "manifest.json"
         if not path.exists():
             return {}
-        return _read_json(path)
+        return versioned.read(path)
 
     def record(self, **facts: Any) -> None:
         """Add facts to the manifest; a mapping is merged into the one that is there."""
@@ -132,7 +128,7 @@ class Run:
             old = data.get(key)
             both = isinstance(old, dict) and isinstance(value, Mapping)
             data[key] = {**old, **value} if both and old is not None else value
-        _write_json(self.folder / "manifest.json", data)
+        versioned.write(self.folder / "manifest.json", data)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -236,10 +232,20 @@ class Run:
             (self.folder / "findings" / f"{question}.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "probes", ignore_errors=True)
 
+    def write_scales(self, points: Iterable[ScalePoint]) -> None:
+        """Write what the adapter brings and costs at several scales."""
+        path = self.folder / "probes" / "scales.json"
+        versioned.write(path, {"scales": [to_dict(point) for point in points]})
+
+    def scales(self) -> list[ScalePoint]:
+        """Read them, by scale; empty where the stage `scale` has not run."""
+        path = self.folder / "probes" / "scales.json"
+        return versioned.read_records(ScalePoint, path, "scales") if path.exists() else []
+
     def write_finding(self, finding: Finding) -> None:
         """Write what was found of one question."""
         path = self.folder / "findings" / f"{finding.question}.json"
-        _write_json(path, {"schema_version": SCHEMA_VERSION, "finding": to_dict(finding)})
+        versioned.write(path, {"finding": to_dict(finding)})
 
     def findings(self) -> dict[str, Finding]:
         """Read what was found, by question, in the questions' order; empty where nobody looked."""
@@ -247,7 +253,8 @@ class Run:
         for question in QUESTIONS:
             path = self.folder / "findings" / f"{question}.json"
             if path.exists():
-                found[question] = from_dict(Finding, _field(path, "finding", dict), str(path))
+                data = versioned.read_field(path, "finding", dict)
+                found[question] = from_dict(Finding, data, str(path))
         return found
 
     def _predictions(self, system: str) -> Path:
@@ -258,10 +265,9 @@ class Run:
     ) -> None:
         """Write the scores of every system, and where base and tuned stand."""
         systems = {name: [to_dict(score) for score in items] for name, items in scores.items()}
-        _write_json(
+        versioned.write(
             self.folder / "scores.json",
             {
-                "schema_version": SCHEMA_VERSION,
                 "systems": systems,
                 "places": [to_dict(item) for item in places],
             },
@@ -271,27 +277,27 @@ class Run:
         """Read the scores of every system."""
         path = self.need("scores.json", "score")
         return {
-            name: _records(Score, items, path)
-            for name, items in _field(path, "systems", dict).items()
+            name: versioned.records(Score, items, path)
+            for name, items in versioned.read_field(path, "systems", dict).items()
         }
 
     def places(self) -> list[Place]:
         """Read where base and tuned stand; empty in a run from before this was computed."""
         path = self.need("scores.json", "score")
-        return _records(Place, _read_json(path).get("places", []), path)
+        return versioned.records(Place, versioned.read(path).get("places", []), path)
 
     def write_comparison(self, comparisons: Sequence[Comparison]) -> None:
         """Write the comparison of the tuned with the base model."""
         items = [to_dict(comparison) for comparison in comparisons]
-        _write_json(
+        versioned.write(
             self.folder / "comparison.json",
-            {"schema_version": SCHEMA_VERSION, "comparisons": items},
+            {"comparisons": items},
         )
 
     def comparison(self) -> list[Comparison]:
         """Read the comparison."""
         path = self.need("comparison.json", "compare")
-        return _records(Comparison, _field(path, "comparisons", list), path)
+        return versioned.read_records(Comparison, path, "comparisons")
 
     def need(self, name: str, stage: str) -> Path:
         """Return the path of a file that `stage` makes.
@@ -304,38 +310,3 @@ class Run:
             what = self.folder / "config.yaml" if stage == "prepare" else self.folder
             raise RunError(f"{self.folder}: has no {name} yet. Run: loratory {stage} {what}")
         return path
-
-
-def _records(cls: type[R], items: Any, path: Path) -> list[R]:
-    if not isinstance(items, list):
-        raise RunError(f"{path}: damaged, a list is missing.")
-    return [from_dict(cls, item, f"{path}[{i}]") for i, item in enumerate(items)]
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    write_text(path, dump(data, indent=2) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: damaged, not JSON ({error}).") from None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
-    if not isinstance(data, dict):
-        raise RunError(f"{path}: damaged, not a JSON object.")
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise RunError(
-            f"{path}: written in run format {version!r}, this Loratory reads {SCHEMA_VERSION}. "
-            "Upgrade Loratory."
-        )
-    return data
-
-
-def _field(path: Path, name: str, kind: type[F]) -> F:
-    value = _read_json(path).get(name)
-    if not isinstance(value, kind):
-        raise RunError(f"{path}: damaged, it has no '{name}'.")
-    return value

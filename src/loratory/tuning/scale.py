@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftConfig
 
 from loratory.errors import ConfigError, ModelError
-from loratory.evaluation.knee import ScalePoint
 from loratory.metrics.likelihood import Perplexity
 from loratory.progress import Progress, Silent
+from loratory.records import ScalePoint
 from loratory.tasks.probes.base import Item
 from loratory.tuning.arithmetic import SCALED
 from loratory.tuning.encode import Encoded, collate
@@ -25,10 +27,23 @@ from loratory.tuning.judge import judge
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import Resolved
 
-__all__ = ["SCALES", "scaled", "sweep_scales"]
+__all__ = ["SCALES", "check_scalable", "scaled", "sweep_scales"]
 
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 QUIET = Silent()
+
+
+def check_scalable(adapter: Path) -> None:
+    """Refuse an adapter whose update no factor can turn down.
+
+    Args:
+        adapter: its folder.
+
+    Raises:
+        ModelError: a method whose update cannot be scaled by one factor, or one that trains
+            modules whole, such as a head, of which the base model has none.
+    """
+    _check(PeftConfig.from_pretrained(adapter))
 
 
 @contextmanager
@@ -36,15 +51,11 @@ def scaled(model: Any, scale: float) -> Iterator[None]:
     """Let the adapter's update count `scale` times within the context: 0 is the base model.
 
     Raises:
-        ModelError: a method whose update cannot be scaled by one factor, or one that trains
-            modules whole, such as a head, of which the base model has none.
+        ModelError: as for `check_scalable`.
     """
     adapter = model.active_adapter
-    config = model.peft_config[adapter]
-    kind = getattr(config.peft_type, "value", str(config.peft_type))
-    refused = _refused(kind, config)
-    if refused:
-        raise ModelError(f"the scale of this adapter cannot be swept: {refused}")
+    _check(model.peft_config[adapter])
+    kind = _kind(model.peft_config[adapter])
     parts = ("ia3_l",) if kind == "IA3" else SCALED[kind]
     chosen = [
         parameter
@@ -64,6 +75,15 @@ def scaled(model: Any, scale: float) -> Iterator[None]:
         with torch.no_grad():
             for parameter, value in zip(chosen, kept, strict=True):
                 parameter.copy_(value)
+
+
+def _check(config: Any) -> None:
+    if refused := _refused(_kind(config), config):
+        raise ModelError(f"the scale of this adapter cannot be swept: {refused}")
+
+
+def _kind(config: Any) -> str:
+    return str(getattr(config.peft_type, "value", config.peft_type))
 
 
 def _own_name(name: str, adapter: str) -> str:

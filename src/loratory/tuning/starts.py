@@ -1,4 +1,4 @@
-"""LoRA's starts that are taken from the weights: PiSSA, OLoRA and LoftQ.
+"""LoRA's starts that are taken from the weights: PiSSA, OLoRA and LoftQ. `corda` has CorDA's.
 
 PiSSA (Meng et al. 2024, arXiv 2404.02948) and OLoRA (Büyükakyüz 2024, arXiv 2406.01775) train a
 part of W itself: W₀ = s B₀ A₀ is taken out of W and becomes the start of B and A. The papers
@@ -29,7 +29,18 @@ from transformers.pytorch_utils import Conv1D
 
 from loratory.errors import ModelError
 
-__all__ = ["compensate", "olora", "pissa", "settle", "split"]
+__all__ = [
+    "compensate",
+    "fill",
+    "held",
+    "hold",
+    "linear_layers",
+    "olora",
+    "pissa",
+    "settle",
+    "split",
+    "weight_of",
+]
 
 A0, B0 = "loratory_start_A", "loratory_start_B"
 """Names of the buffers that hold a layer's start; they are not saved."""
@@ -91,19 +102,40 @@ def split(model: Any, start: str) -> None:
         ModelError: an adapted layer is no linear one.
     """
     adapter = model.active_adapter
-    for name, layer in _layers(model):
+    for name, layer in linear_layers(model):
         a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         if not a.is_meta:
-            first, second = _part(start, _weight(layer), layer.r[adapter])
+            first, second = _part(start, weight_of(layer), layer.r[adapter])
             if start != "olora":
                 # s B A is the weight's main part. OLoRA leaves Q and R as they are, as peft does.
                 root = math.sqrt(layer.scaling[adapter])
                 first, second = first / root, second / root
-            _fill(a, first, name)
-            _fill(b, second, name)
-        layer.register_buffer(A0, a.detach().clone(), persistent=False)
-        layer.register_buffer(B0, b.detach().clone(), persistent=False)
+            fill(a, first, name)
+            fill(b, second, name)
+    hold(model)
+
+
+def hold(model: Any) -> None:
+    """Let each layer take what its A and B are now off its result, in the place of any before.
+
+    The model then gives what its base gives.
+
+    Args:
+        model: with peft's LoRA attached.
+
+    Raises:
+        ModelError: an adapted layer is no linear one.
+    """
+    adapter = model.active_adapter
+    for _, layer in linear_layers(model):
+        for name, factor in ((A0, layer.lora_A[adapter]), (B0, layer.lora_B[adapter])):
+            layer.register_buffer(name, factor.weight.detach().clone(), persistent=False)
         layer.lora_variant[adapter] = WithoutStart()
+
+
+def held(model: Any) -> list[dict[str, Any]]:
+    """Return the start that each layer holds, as mappings a resume can fill anew."""
+    return [layer._buffers for _, layer in linear_layers(model)]
 
 
 def _part(start: str, weight: Tensor, r: int) -> tuple[Tensor, Tensor]:
@@ -114,13 +146,13 @@ def _part(start: str, weight: Tensor, r: int) -> tuple[Tensor, Tensor]:
 
 
 def settle(model: Any) -> None:
-    """Make a trained model of `split` one with a plain LoRA of rank 2r, which gives the same.
+    """Make a trained model of `hold` one with a plain LoRA of rank 2r, which gives the same.
 
     Its trained A and B, and the start with a minus, become one A and one B.
     """
     adapter = model.active_adapter
     config = model.peft_config[adapter]
-    for _, layer in _layers(model):
+    for _, layer in linear_layers(model):
         a, b = layer.lora_A[adapter], layer.lora_B[adapter]
         with torch.no_grad():
             first = torch.cat([a.weight, getattr(layer, A0)])
@@ -152,7 +184,7 @@ def compensate(model: Any) -> None:
         ModelError: the unquantised weights are not at hand, or an adapted layer is no linear one.
     """
     adapter = model.active_adapter
-    layers = dict(_layers(model))
+    layers = dict(linear_layers(model))
     if any(layer.lora_A[adapter].weight.is_meta for layer in layers.values()):
         return
     with ExitStack() as opened:
@@ -166,11 +198,11 @@ def compensate(model: Any) -> None:
             original = held[key].get_tensor(key).float()
             if issubclass(getattr(layer.get_base_layer(), "source_cls", object), Conv1D):
                 original = original.T
-            quantised = _weight(layer)
+            quantised = weight_of(layer)
             lost = original.to(quantised.device) - quantised
             first, second = pissa(lost / layer.scaling[adapter], layer.r[adapter])
-            _fill(layer.lora_A[adapter].weight, first, name)
-            _fill(layer.lora_B[adapter].weight, second, name)
+            fill(layer.lora_A[adapter].weight, first, name)
+            fill(layer.lora_B[adapter].weight, second, name)
 
 
 def _folder(model: Any) -> Path:
@@ -203,7 +235,7 @@ def _key(name: str, prefix: str, held: Any) -> str:
     )
 
 
-def _layers(model: Any) -> Iterator[tuple[str, Any]]:
+def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Give the adapted layers by their name in the base model."""
     adapter = model.active_adapter
     for name, module in model.get_base_model().named_modules():
@@ -218,14 +250,23 @@ def _layers(model: Any) -> Iterator[tuple[str, Any]]:
         yield name, module
 
 
-def _weight(layer: Any) -> Tensor:
+def weight_of(layer: Any) -> Tensor:
     """Return a layer's weight in float32, dequantised, of shape (out, in)."""
+    base = layer.get_base_layer()
+    kept = base.weight
     with torch.no_grad():
-        weight: Tensor = dequantize_module_weight(layer.get_base_layer()).detach().float()
+        weight: Tensor = dequantize_module_weight(base).detach().float()
+    # peft puts a copy in its place, without the scales of an 8-bit weight that was used before.
+    base.weight = kept
     return weight.T if layer.fan_in_fan_out else weight
 
 
-def _fill(parameter: Any, value: Tensor, name: str) -> None:
+def fill(parameter: Any, value: Tensor, name: str) -> None:
+    """Set a layer's A or B.
+
+    Raises:
+        ModelError: a value is not finite; the sentence names the layer.
+    """
     if not bool(torch.isfinite(value).all()):
         raise ModelError(
             f"method.init_lora_weights: the weight of {name} holds values that are not finite."

@@ -32,6 +32,7 @@ from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, collate
 from loratory.tuning.model import Resolved
 from loratory.tuning.regularise import remedies_of
+from loratory.tuning.texts import text_batches
 from loratory.tuning.trainer import Rows, SupervisedTrainer
 from loratory.tuning.validation import MOST_TRAINING_ROWS, Goal, sampled
 
@@ -168,11 +169,11 @@ def train(
         progress: hears of every logged step.
         hooks: what the method asks for, of its `training`.
         remedy: the recipe's remedy section.
-        texts: to replay, where the remedies say so.
+        texts: to replay, where the remedies say so, and for a start that looks at them.
         goal: the value that decides what is best and when to stop; None for the loss.
 
     Raises:
-        ConfigError: the method cannot do with so few steps.
+        ConfigError: the method cannot do with so few steps, or with these texts.
         RunError: the loss is not a number, or the goal's value is undefined.
     """
     asked = "loss" if goal is None else goal.name
@@ -180,6 +181,7 @@ def train(
     began = time.monotonic()
     checkpoints = folder / "checkpoints"
     arguments = _arguments(config, seed, checkpoints, goal)
+    shift_right = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     beside = sampled(len(rows), min(len(validation), MOST_TRAINING_ROWS), seed)
 
     def keep(losses: RowLosses) -> None:
@@ -192,7 +194,7 @@ def train(
         args=arguments,
         train_dataset=Rows(rows),
         eval_dataset=Rows(validation),
-        data_collator=collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None)),
+        data_collator=collate(spec, shift_right),
         callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config), _Method(hooks)],
         hooks=hooks,
         remedies=remedies_of(remedy, model, spec, texts, arguments),
@@ -217,6 +219,12 @@ def train(
     else:
         if hooks.start is not None and resume is None:
             hooks.start(trainer._prepare_inputs(batch) for batch in trainer.get_train_dataloader())
+        if hooks.start_on_texts is not None and resume is None:
+            progress.note("Looking at general texts for the start")
+            general = text_batches(
+                spec, texts, max_tokens=remedy.replay_tokens, seed=seed, shift_right=shift_right
+            )
+            hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if hooks.finish is not None:
         hooks.finish()

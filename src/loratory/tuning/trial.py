@@ -3,7 +3,8 @@
 Nothing is written. The optimiser steps are taken on a copy of the run that is thrown away: on the
 longest batch first, which shows the peak, and then on batches drawn from those of the first epoch.
 One batch of test rows is answered by the base model and by the adapted one. What a method asks of
-the training loop, such as a penalty or a start drawn from rows, is done as in training.
+the training loop, such as a penalty or a start drawn from rows or general texts, is done as in
+training.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from loratory.tuning.steps import (
     total_steps,
     width,
 )
+from loratory.tuning.texts import text_batches
 from loratory.tuning.trainer import scale_rates
 
 __all__ = ["Seconds", "Trial", "try_out"]
@@ -65,7 +67,7 @@ class Trial:
     training_steps: int
     """Optimiser steps of the whole training, as far as `max_tokens` and `max_seconds` let it go."""
     start: float
-    """The part of `training` in which the method draws its start from training rows, in seconds."""
+    """The part of `training` in which the method draws its start from rows or texts, in seconds."""
     validation: Seconds
     """The part of `training` that is validation."""
     prediction: Mapping[str, Seconds]
@@ -85,6 +87,7 @@ def try_out(
     config: RunConfig,
     steps: int,
     progress: Progress,
+    texts: Sequence[str] = (),
 ) -> Trial:
     """Take a few optimiser steps and answer a batch of test rows; measure both.
 
@@ -97,6 +100,7 @@ def try_out(
         config: the recipe.
         steps: optimiser steps, at least 2; the first is not counted in the time.
         progress: hears of every step.
+        texts: general ones, for a start that looks at them.
     """
     train = config.train
     hooks = config.method.training(model)
@@ -110,7 +114,18 @@ def try_out(
     planned = total_steps(len(rows["train"]), config)
     if train.activation_checkpointing:
         model.activation_checkpointing_enable()
-    start = _start(hooks, (batch for step in epoch for batch in batches(step)))
+    general = text_batches(
+        loaded.spec,
+        texts,
+        max_tokens=config.remedy.replay_tokens,
+        seed=config.seed,
+        shift_right=shift,
+    )
+    start = _start(
+        hooks,
+        (batch for step in epoch for batch in batches(step)),
+        (_moved(batch, model) for batch in general),
+    )
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=train.learning_rate
     )
@@ -187,12 +202,17 @@ def _whole(step: float, validation: float, every: int, limit: float | None, most
     return _Whole(steps, steps * step, math.ceil(steps / every) * validation)
 
 
-def _start(hooks: TrainingHooks, batches: Iterator[dict[str, Any]]) -> float:
-    """Let the method draw its start from training rows, if it does; return the seconds taken."""
+def _start(
+    hooks: TrainingHooks, rows: Iterator[dict[str, Any]], texts: Iterator[dict[str, Any]]
+) -> float:
+    """Let the method draw its start from rows or texts, if it does; return the seconds taken."""
     began = time.perf_counter()
-    if hooks.start is None:
+    if hooks.start is None and hooks.start_on_texts is None:
         return 0.0
-    hooks.start(batches)
+    if hooks.start is not None:
+        hooks.start(rows)
+    if hooks.start_on_texts is not None:
+        hooks.start_on_texts(texts)
     return time.perf_counter() - began
 
 

@@ -1,0 +1,71 @@
+"""What a base model's answers hang on, hashed: under it they are kept for later runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from loratory.records import Example
+from loratory.runs import Run, cache
+from loratory.runs.environment import hardware, versions
+from loratory.tasks.probes import Item
+
+__all__ = ["accelerator", "judged", "predicted"]
+
+
+def predicted(run: Run, model: str, rows: Sequence[Any], examples: Sequence[Example]) -> str:
+    """Return the key of base predictions.
+
+    Args:
+        run: whose base model answers.
+        model: fingerprint of its files.
+        rows: the examples, encoded.
+        examples: what is answered.
+    """
+    facts = run.manifest()
+    parts = {
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "examples": [dataclasses.asdict(example) for example in examples],
+        "labels": facts["labels"],
+        "decoding": run.config.decode.model_dump(),
+        "limit": run.config.data.max_target_tokens,
+        # A new classification head is drawn under it.
+        "seed": run.config.seed if facts["model"]["family"] == "classifier" else None,
+    }
+    return cache.key({**_shared(run, model), **parts})
+
+
+def judged(run: Run, model: str, items: Sequence[Item]) -> str:
+    """Return the key of the base model's judgements of one probe.
+
+    Args:
+        run: whose base model judges.
+        model: fingerprint of its files.
+        items: what is judged, in order: it decides the batches, and they the last digits.
+    """
+    parts = {
+        "items": [dataclasses.asdict(item) for item in items],
+        "batch_size": run.config.decode.batch_size,
+        "max_tokens": run.config.forgetting.max_tokens,
+    }
+    return cache.key({**_shared(run, model), **parts})
+
+
+def _shared(run: Run, model: str) -> dict[str, Any]:
+    facts = run.manifest()
+    return {
+        "model": model,
+        "dtype": facts["model"]["dtype"],
+        "quantization": run.config.model.quantization,
+        "family": facts["model"]["family"],
+        "versions": versions(),
+        "hardware": {**hardware(), "accelerator": accelerator()},
+    }
+
+
+def accelerator() -> str | None:
+    """Return the name of the accelerator; None without one."""
+    from loratory.tuning import device
+
+    return device.accelerator()
