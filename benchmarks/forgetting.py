@@ -27,7 +27,7 @@ from loratory.codec import to_dict
 from loratory.config import ModelConfig, TrainConfig
 from loratory.config.remedy import RemedyConfig
 from loratory.evaluation.forgetting import forgetting
-from loratory.evaluation.knee import knee
+from loratory.evaluation.forgetting.knee import knee
 from loratory.methods.lora import Lora
 from loratory.progress import Silent
 from loratory.records import Example, Judgement

@@ -13,7 +13,7 @@ import pytest
 from loratory.codec import dump, from_dict, to_dict
 from loratory.errors import DataError
 from loratory.evaluation.forgetting import forgetting, not_measured
-from loratory.evaluation.losses import ACCURACY_DROP, FEWEST, Loss, losses
+from loratory.evaluation.forgetting.losses import ACCURACY_DROP, FEWEST, Loss, losses
 from loratory.records import Finding, Judgement
 
 LIGHT = {"resamples": 300, "trials": 500}

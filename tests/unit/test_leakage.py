@@ -8,8 +8,12 @@ import pytest
 
 from loratory.codec import from_dict, to_dict
 from loratory.errors import DataError
-from loratory.evaluation.leakage import leakage_finding, with_scores
-from loratory.evaluation.leaks import find_leaks, treat_leaks
+from loratory.evaluation.leakage import (
+    find_leaks,
+    leakage_finding,
+    treat_leaks,
+    with_scores,
+)
 from loratory.metrics.classification import Classification
 from loratory.records import Example, Message, Prediction
 from loratory.records import Finding as FindingRecord

@@ -11,8 +11,8 @@ import pytest
 
 from loratory.codec import from_dict, to_dict
 from loratory.errors import DataError
-from loratory.evaluation.memorised import copied_share, memorised, sequences
 from loratory.evaluation.overfitting import RowLosses, overfitting, read_losses
+from loratory.evaluation.overfitting.copies import copied_share, memorised, sequences
 from loratory.methods.full import Full
 from loratory.metrics.shingles import compared_words
 from loratory.records import Example, Finding, Prediction

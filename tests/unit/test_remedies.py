@@ -12,7 +12,7 @@ from loratory.config import ForgettingConfig, TrainConfig, from_mapping
 from loratory.config.remedy import RemedyConfig
 from loratory.errors import ConfigError, DataError, ModelError
 from loratory.evaluation.forgetting import not_measured
-from loratory.evaluation.knee import knee, told
+from loratory.evaluation.forgetting.knee import knee, told
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.progress import Silent

@@ -24,7 +24,7 @@ def scale(
     from loratory.cli.console import progress
     from loratory.cli.show import print_json
     from loratory.codec import to_dict
-    from loratory.evaluation.knee import knee
+    from loratory.evaluation.forgetting.knee import knee
     from loratory.runs import Run
 
     wanted = _numbers(scales)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from loratory.config import RunConfig, from_mapping, load, to_mapping
 from loratory.errors import ConfigError, training_packages
-from loratory.evaluation.leakage import leakage_finding
-from loratory.evaluation.leaks import find_leaks, treat_leaks
+from loratory.evaluation.leakage import find_leaks, leakage_finding, treat_leaks
 from loratory.pipeline.asked import asked
 from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress, Silent

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from loratory.evaluation.bias import Part, bias_finding, group_part, preference_part, swap_part
 from loratory.evaluation.forgetting import forgetting, not_measured
-from loratory.evaluation.knee import told
+from loratory.evaluation.forgetting.knee import told
 from loratory.evaluation.leakage import with_scores
-from loratory.evaluation.memorised import memorised
-from loratory.evaluation.overfitting import overfitting, read_losses
+from loratory.evaluation.overfitting import memorised, overfitting, read_losses
 from loratory.pipeline.asked import Asked, asked
 from loratory.pipeline.settings import settings
 from loratory.records import Finding

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loratory.evaluation.compare import check_paired, compare
-from loratory.evaluation.leaks import ACROSS, NAMES, Leakage
+from loratory.evaluation.leakage.search import ACROSS, NAMES, Leakage
 from loratory.evaluation.verdict import MIN_ROWS
 from loratory.metrics.base import Metric
 from loratory.records import PLAIN, Contrasts, Finding, Prediction

@@ -7,7 +7,7 @@ from typing import Any
 
 from loratory.errors import DataError
 from loratory.evaluation.compare import contrast
-from loratory.evaluation.losses import (
+from loratory.evaluation.forgetting.losses import (
     ACCURACY_DROP,
     FEWEST,
     FOUND,
