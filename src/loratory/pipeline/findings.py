@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from loratory.evaluation.bias import Part, bias_finding, group_part, preference_part, swap_part
 from loratory.evaluation.forgetting import forgetting, not_measured
@@ -11,10 +11,10 @@ from loratory.evaluation.leakage import with_scores
 from loratory.evaluation.overfitting import memorised, overfitting, read_losses
 from loratory.pipeline.asked import Asked, asked
 from loratory.pipeline.settings import settings
-from loratory.records import Finding
+from loratory.records import Finding, Prediction
 from loratory.runs import Run
 
-__all__ = ["findings"]
+__all__ = ["findings", "forgotten"]
 
 NO_LIKELIHOOD = "a model with a classification head gives no likelihood of a text."
 
@@ -32,22 +32,35 @@ def findings(run: Run) -> Iterator[Finding]:
     if not run.probed():
         return
     questions = asked(config, run.examples("test"))
-    head = run.manifest()["model"]["family"] == "classifier"
-    if head:
-        yield not_measured(NO_LIKELIHOOD)
-    else:
-        judged = {
-            name: (run.judgements("base", name), run.judgements("tuned", name))
-            for name in questions.probes
-        }
-        found, points = forgetting(judged, **values), run.scales()
-        yield told(found, points) if points else found
-    yield bias_finding(list(_bias(run, questions, head)), config.evaluate.confidence)
+    yield forgotten(run, questions.probes)
+    parts = list(_bias(run, questions, base, tuned))
+    yield bias_finding(parts, config.evaluate.confidence)
 
 
-def _bias(run: Run, questions: Asked, head: bool) -> Iterator[Part]:
-    values, config = settings(run), run.config
-    base, tuned = run.predictions("base"), run.predictions("tuned")
+def forgotten(run: Run, probes: Iterable[str]) -> Finding:
+    """Return what was found of forgetting, with the scales of the adapter if they were swept.
+
+    Args:
+        run: probed.
+        probes: the names of those that are not about bias.
+    """
+    if _head(run):
+        return not_measured(NO_LIKELIHOOD)
+    judged = {
+        name: (run.judgements("base", name), run.judgements("tuned", name)) for name in probes
+    }
+    found, points = forgetting(judged, **settings(run)), run.scales()
+    return told(found, points) if points else found
+
+
+def _head(run: Run) -> bool:
+    return bool(run.manifest()["model"]["family"] == "classifier")
+
+
+def _bias(
+    run: Run, questions: Asked, base: list[Prediction], tuned: list[Prediction]
+) -> Iterator[Part]:
+    values, config, head = settings(run), run.config, _head(run)
     if head and questions.pairs:
         yield Part(sentences=(f"Pairs of sentences were not asked: {NO_LIKELIHOOD}",))
     for name in () if head else questions.pairs:

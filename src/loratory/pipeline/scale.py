@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from loratory.errors import ConfigError, training_packages
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT
-from loratory.pipeline.findings import findings
+from loratory.pipeline.findings import forgotten
 from loratory.pipeline.stages import load_base, write_report
 from loratory.progress import Progress
 from loratory.records import ScalePoint
@@ -61,8 +61,8 @@ def scale(
         check_scalable(adapter)
         with stage(run, "scale", progress):
             config = run.config
-            probes = asked(config, run.examples("test")).probes.values()
-            texts = [item for items in probes for item in items if item.plain]
+            probes = asked(config, run.examples("test")).probes
+            texts = [item for items in probes.values() for item in items if item.plain]
             if not texts:
                 (texts,) = load_probes([TEXTS], config.forgetting.rows, config.seed).values()
             loaded = load_base(run, progress)
@@ -78,8 +78,6 @@ def scale(
             )
             run.write_scales(points)
             if run.compared():
-                for finding in findings(run):
-                    if finding.question == "forgetting":
-                        run.write_finding(finding)
+                run.write_finding(forgotten(run, probes))
                 write_report(run, progress)
     return points
