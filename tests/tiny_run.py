@@ -6,12 +6,44 @@ import json
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
+from safetensors.torch import load_file
+
 import tiny
 from loratory.config import TrainConfig
+from loratory.config.remedy import RemedyConfig
 from loratory.methods.lora import Lora
 from loratory.progress import Silent
 from loratory.tuning.model import load
 from loratory.tuning.train import train
+
+
+class Killed(BaseException):
+    """What a signal would do, at a chosen step."""
+
+
+class KillAt(Silent):
+    """A progress that dies when training has come to a step."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def advance(self, done: int, detail: str = "") -> None:
+        self.left -= done
+        if self.left <= 0:
+            raise Killed
+
+
+class Stopping(Silent):
+    """A progress that breaks a training off after a number of steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def advance(self, done: int = 1, detail: str = "") -> None:
+        self.left -= done
+        if self.left < 0:
+            raise RuntimeError("stop here")
 
 
 class Run:
@@ -44,7 +76,7 @@ class Run:
         self.folder = folder
         folder.mkdir(exist_ok=True)
 
-    def train(self, seed=3, progress=None, **changes):
+    def train(self, seed=3, progress=None, remedy=None, texts=(), goal=None, **changes):
         return train(
             self.spec,
             self.model,
@@ -55,6 +87,9 @@ class Run:
             folder=self.folder,
             progress=progress or Silent(),
             hooks=self.method.training(self.model),
+            remedy=remedy or RemedyConfig(),
+            texts=texts,
+            goal=goal,
         )
 
     def log(self) -> list[dict]:
@@ -64,3 +99,12 @@ class Run:
     def bytes(self) -> dict[str, bytes]:
         names = ("adapter_model.safetensors", "adapter_config.json")
         return {name: (self.folder / "adapter" / name).read_bytes() for name in names}
+
+
+def assert_same_adapter(one: Run, other: Run) -> None:
+    """Assert that two runs have saved the same tensors, to the last bit."""
+    left, right = (
+        load_file(run.folder / "adapter" / "adapter_model.safetensors") for run in (one, other)
+    )
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[key], right[key]) for key in left)

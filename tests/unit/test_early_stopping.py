@@ -16,13 +16,11 @@ from loratory.errors import ConfigError, RunError
 from loratory.evaluation.overfitting import LOSSES, RowLosses
 from loratory.methods.lora import Lora
 from loratory.metrics.base import METRICS
-from loratory.progress import Silent
 from loratory.tasks.summarization import Summarization
 from loratory.tuning.encode import collate
 from loratory.tuning.loss import loss_sum
-from loratory.tuning.train import train
 from loratory.tuning.validation import goal_for, row_losses, sampled
-from tiny_run import Run
+from tiny_run import KillAt, Killed, Run
 
 SLOW = pytest.mark.slow
 RUINOUS = {
@@ -33,22 +31,6 @@ RUINOUS = {
     "warmup_steps": 0,
     "early_stopping_patience": 3,
 }
-
-
-class Killed(BaseException):
-    """What a signal would do, at a chosen step."""
-
-
-class KillAt(Silent):
-    """A progress that dies when training has come to a step."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def advance(self, done: int, detail: str = "") -> None:
-        self.left -= done
-        if self.left <= 0:
-            raise Killed
 
 
 class GoalRun(Run):
@@ -74,18 +56,7 @@ class GoalRun(Run):
 
     def train(self, seed=3, progress=None, **changes):
         self.asked = self.goal(**changes)
-        return train(
-            self.spec,
-            self.model,
-            self.rows,
-            self.validation,
-            TrainConfig(**{**self.SETTINGS, **changes}),
-            seed=seed,
-            folder=self.folder,
-            progress=progress or Silent(),
-            hooks=self.method.training(self.model),
-            goal=self.asked,
-        )
+        return super().train(seed, progress, goal=self.asked, **changes)
 
 
 @pytest.fixture

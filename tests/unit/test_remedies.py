@@ -53,19 +53,7 @@ def replay(run, share=0.5, batch_size=4, seed=1, **fields):
 
 
 def trained(run, texts=(), remedy=None, **changes):
-    return train(
-        run.spec,
-        run.model,
-        run.rows,
-        run.validation,
-        TrainConfig(**{**run.SETTINGS, **changes}),
-        seed=3,
-        folder=run.folder,
-        progress=Silent(),
-        hooks=run.method.training(run.model),
-        remedy=remedy or RemedyConfig(),
-        texts=texts,
-    )
+    return run.train(texts=texts, remedy=remedy, **changes)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])

@@ -10,14 +10,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
-from safetensors.torch import load_file
 
 import tiny
-from loratory.config import TrainConfig
 from loratory.config.remedy import RemedyConfig
 from loratory.errors import ConfigError, ModelError
 from loratory.methods.lora import Lora
-from loratory.progress import Silent
 from loratory.tasks.probes import load_probe, replay_texts
 from loratory.tuning import corda as module
 from loratory.tuning.adapter import with_adapter
@@ -28,8 +25,7 @@ from loratory.tuning.model import load
 from loratory.tuning.regularise import Update
 from loratory.tuning.starts import A0, B0, linear_layers, pissa
 from loratory.tuning.texts import TEXTS, text_batches
-from loratory.tuning.train import train
-from tiny_run import Run
+from tiny_run import Run, Stopping, assert_same_adapter
 
 WORDS = tiny.CORPUS.split()
 GENERAL = [" ".join(WORDS[i % 9 : i % 9 + 12] + WORDS[3 * (i % 7) :]) for i in range(12)]
@@ -63,19 +59,8 @@ def started(*args, **values):
 
 
 def trained(run, texts=GENERAL, progress=None, **changes):
-    return train(
-        run.spec,
-        run.model,
-        run.rows,
-        run.validation,
-        TrainConfig(**{**run.SETTINGS, **changes}),
-        seed=3,
-        folder=run.folder,
-        progress=progress or Silent(),
-        hooks=run.method.training(run.model),
-        remedy=RemedyConfig(replay_tokens=64),
-        texts=texts,
-    )
+    remedy = RemedyConfig(replay_tokens=64)
+    return run.train(progress=progress, texts=texts, remedy=remedy, **changes)
 
 
 def logits_of(model, run):
@@ -278,26 +263,7 @@ def test_a_resumed_training_keeps_the_start_and_looks_at_no_text(tiny_models, tm
         trained(made(tiny_models, tmp_path / "halted"), progress=Stopping(4), **steps)
     again = made(tiny_models, tmp_path / "halted")
     trained(again, texts=(), **steps)
-    left, right = (
-        load_file(run.folder / "adapter" / "adapter_model.safetensors") for run in (whole, again)
-    )
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[key], right[key]) for key in left)
-
-
-class Stopping:
-    """Progress that breaks a training off after a number of steps."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def advance(self, steps=1, text=""):
-        self.left -= steps
-        if self.left < 0:
-            raise RuntimeError("stop here")
-
-    def __getattr__(self, name):
-        return lambda *_, **__: None
+    assert_same_adapter(whole, again)
 
 
 def starts_of(run):

@@ -9,26 +9,9 @@ import pytest
 
 import loratory.tuning.train as training
 from loratory.methods.lora import Lora
-from loratory.progress import Silent
-from tiny_run import Run
+from tiny_run import KillAt, Killed, Run
 
 SLOW = pytest.mark.slow  # of each kind one stays among the fast tests
-
-
-class Killed(BaseException):
-    """What a signal would do, at a chosen step."""
-
-
-class KillAt(Silent):
-    """A progress that dies when training has come to a step."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def advance(self, done: int, detail: str = "") -> None:
-        self.left -= done
-        if self.left <= 0:
-            raise Killed
 
 
 METHOD = Lora(r=2, lora_dropout=0.1)  # dropout: the random state must be taken up as well

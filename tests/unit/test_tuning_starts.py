@@ -10,7 +10,6 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.integrations import dequantize_module_weight
-from safetensors.torch import load_file
 
 from crossed import crossed
 from loratory.config import TrainConfig, from_mapping
@@ -23,7 +22,7 @@ from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import base_weights, expected_memory
 from loratory.tuning.model import empty, load
 from loratory.tuning.starts import olora, pissa
-from tiny_run import Run
+from tiny_run import Run, Stopping, assert_same_adapter
 
 TAKEN_OUT = ("pissa", "pissa_niter_4", "olora")
 TARGETS = ("q_proj", "down_proj")
@@ -217,26 +216,7 @@ def test_a_resumed_training_ends_in_the_same_adapter(tiny_models, tmp_path):
     assert any((halted.folder / "checkpoints").iterdir())
     again = started("pissa", tiny_models, tmp_path / "halted")
     again.train(max_steps=6, eval_steps=2)
-    left, right = (
-        load_file(run.folder / "adapter" / "adapter_model.safetensors") for run in (whole, again)
-    )
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[key], right[key]) for key in left)
-
-
-class Stopping:
-    """Progress that breaks a training off after a number of steps."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def advance(self, steps=1, text=""):
-        self.left -= steps
-        if self.left < 0:
-            raise RuntimeError("stop here")
-
-    def __getattr__(self, name):
-        return lambda *_, **__: None
+    assert_same_adapter(whole, again)
 
 
 # LoftQ
