@@ -100,6 +100,14 @@ RECIPES: dict[str, tuple[dict, tuple[str, ...]]] = {
         {"method": {"target_modules": ["q_prj"]}},
         ("method.target_modules: q_prj", "Available", "q_proj"),
     ),
+    "no such texts to replay": (
+        {"remedy": {"replay_data": "nowhere.jsonl"}},
+        ("remedy.replay_data", "nowhere.jsonl"),
+    ),
+    "probes as texts to replay": (
+        {"remedy": {"replay_share": 0.5, "replay_data": "embedded:text"}},
+        ("remedy.replay_data: unknown 'embedded:text'", "embedded:replay"),
+    ),
     "a prompt beyond the model": ({"data": {"max_prompt_tokens": 100_000}}, ("max_prompt_tokens",)),
     "unwritable output_dir": ({"output_dir": "sum.jsonl/runs"}, ("cannot be written",)),
     "a logger that is not there": ({"train": {"report_to": ["trackio"]}}, ("pip install trackio",)),

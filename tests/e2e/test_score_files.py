@@ -175,6 +175,8 @@ def test_two_systems_on_the_same_rows(cli) -> None:
     found = json.loads(cli("compare", "a.jsonl", "b.jsonl", *numbers, "--json").out)
     assert (found["base"], found["tuned"]) == ("a", "b")
     assert found["comparison"] == expected
+    judged = json.loads(cli("compare", "a.jsonl", "b.jsonl", "--relevant", 30, "--json").out)
+    assert {item["relevant"] for item in judged["comparison"]} == {0.3}
     references = ("--references", "r1.txt", "--references", "r2.txt")
     text = json.loads(cli("compare", "a.txt", "b.txt", *references, *numbers, "--json").out)
     assert text["comparison"] == expected
@@ -183,6 +185,8 @@ def test_two_systems_on_the_same_rows(cli) -> None:
 
 
 BAD = {
+    "compare a.jsonl b.jsonl --relevant 0": "--relevant: 0 is not between 0 and 100",
+    "compare a.jsonl b.jsonl --relevant nan": "--relevant: nan is not between 0 and 100",
     "score absent.jsonl": "absent.jsonl: neither a run folder nor a file of predictions.",
     "score absent.txt r1.txt": "absent.txt: no such file.",
     "score . r1.txt": ".: a folder, where a file of texts is needed.",

@@ -7,7 +7,8 @@ import torch
 
 import tiny
 from loratory.config import TrainConfig
-from loratory.methods.base import METHODS
+from loratory.config.remedy import RemedyConfig
+from loratory.methods.base import METHODS, TrainingHooks
 from loratory.methods.lora import Lora
 from loratory.records import Example
 from loratory.tuning.heap import environment, share
@@ -19,7 +20,10 @@ from loratory.tuning.memory import (
     resident_bytes,
 )
 from loratory.tuning.model import empty, heads_of, load
-from loratory.tuning.rehearsal import Shape, answer, rehearsed, train_step
+from loratory.tuning.regularise import remedies_of
+from loratory.tuning.rehearsal import Shape, _tracked, answer, rehearsed, train_step
+from loratory.tuning.replay import encode_texts
+from loratory.tuning.trainer import objective
 
 SMALL = Shape(rows=2, prompt=64, answer=8, supervised=16)
 
@@ -60,6 +64,49 @@ def test_logits_grow_with_supervised_tokens_alone(tiny_models):
 def test_it_is_what_a_real_step_holds(name, tiny_models):
     """The same step on real tensors makes the same storages, byte for byte."""
     assert real(name, tiny_models) == held(spec_of(name, tiny_models), SMALL)
+
+
+TEXT = "the quick brown fox jumps over a lazy dog and sits on the mat"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        RemedyConfig(),
+        RemedyConfig(kl_weight=1.0),
+        RemedyConfig(replay_share=1.0),
+        RemedyConfig(kl_weight=1.0, replay_share=0.5),
+    ],
+    ids=["none", "KL", "replay", "both"],
+)
+def test_remedies_are_counted_as_training_has_them(name, remedy, tiny_models):
+    """What the loss of training holds, remedies included, against what was expected of it."""
+    spec = tiny.spec(tiny_models(name))
+    rows = rows_of(spec, 1) * 4
+    train = TrainConfig(per_device_train_batch_size=4)
+    texts = encode_texts(spec, [TEXT] * 4, remedy.replay_tokens) if remedy.replays else []
+    model, base = attached(spec)
+    expected = expected_memory(model, spec, train, rows, base, remedy=remedy, texts=texts)[1]
+    model = Lora().attach(load(spec, (), 0).model, spec.family, 0)
+    batch = tiny.collated(spec, model, rows)
+    remedies = remedies_of(remedy, model, spec, [TEXT] * 4, train, seed=0)
+    model.train()
+    with _tracked(model) as tracker:
+        objective(model, batch, TrainingHooks(), remedies, 0).backward()
+    told = expected.activations + expected.logits + expected.gradients
+    assert told == pytest.approx(tracker.peak, rel=0.12)
+
+
+def test_starts_that_l2_keeps_are_counted(tiny_models):
+    spec = tiny.spec(tiny_models("llama"))
+    found = []
+    for remedy in (RemedyConfig(), RemedyConfig(l2_weight=0.1)):
+        model, base = attached(spec, METHODS.get("full")())
+        found.append(
+            expected_memory(model, spec, TrainConfig(), rows_of(spec), base, remedy=remedy)[1]
+        )
+    assert found[1].weights - found[0].weights == base.stored
 
 
 @pytest.mark.parametrize("name", ["llama", "bart"])

@@ -14,12 +14,14 @@ from crossed import crossed
 from loratory.config import from_mapping
 from loratory.errors import ConfigError
 from loratory.progress import Silent
+from loratory.tuning import trial as trials
 from loratory.tuning.model import load
+from loratory.tuning.regularise import Remedies
 from loratory.tuning.steps import an_epoch, steps_for_seconds, steps_for_tokens, total_steps
 from loratory.tuning.trial import _whole, try_out
 
 
-def config_of(method="lora", **train):
+def config_of(method="lora", remedy=None, **train):
     """A recipe by which `tiny_run.Run` trains: batches of 4, seed 3."""
     return from_mapping(
         {
@@ -30,6 +32,7 @@ def config_of(method="lora", **train):
             "method": method,
             "train": {**tiny_run.Run.SETTINGS, **train},
             "decode": {"batch_size": 2},
+            "remedy": remedy or {},
         }
     )
 
@@ -41,7 +44,8 @@ def tried(path, config, steps=3, texts=()):
     encoder, examples = tiny.encoder(spec), tiny.examples(24)
     rows = encoder.all(examples)
     split = {"train": rows[:18], "validation": rows[18:]}
-    told = try_out(loaded, model, encoder, split, examples[:2], config, steps, Silent(), texts)
+    asked = {"validation": examples[18:], "test": examples[:2]}
+    told = try_out(loaded, model, encoder, split, asked, config, steps, Silent(), texts)
     return told, model
 
 
@@ -104,6 +108,52 @@ def test_a_start_from_general_texts_belongs_to_the_time_too(tiny_models, monkeyp
     trial, _ = tried(tiny_models("llama"), config, texts=["a cat sat on the mat", "good film"])
     assert [name for name, _ in told.calls] == ["start_on_texts"]
     assert 0 < trial.start < trial.training.low
+
+
+def test_remedies_are_part_of_every_step(tiny_models, monkeypatch):
+    seen = []
+    real = Remedies.added
+
+    def noted(remedies, model, batch, logits, step):
+        seen.append((step, remedies.replay.size, remedies.config.kl_weight))
+        return real(remedies, model, batch, logits, step)
+
+    monkeypatch.setattr(Remedies, "added", noted)
+    config = config_of(
+        remedy={"replay_share": 0.5, "kl_weight": 0.3}, gradient_accumulation_steps=2
+    )
+    tried(tiny_models("llama"), config, texts=["a cat sat on the mat", "good film"])
+    assert {step for step, *_ in seen} == {0, 1, 2}  # of two batches each, or one at the end
+    assert {tuple(rest) for _, *rest in seen} == {(2, 0.3)}
+
+
+def test_validations_answer_rows_where_a_metric_decides(tiny_models, monkeypatch):
+    asked = []
+    real = trials._answers
+
+    def noted(model, encoder, rows, config):
+        asked.append(len(rows))
+        return real(model, encoder, rows, config)
+
+    monkeypatch.setattr(trials, "_answers", noted)
+    tried(tiny_models("llama"), config_of())
+    assert asked == [2, 2]  # base and tuned model answer the test rows
+    tried(tiny_models("llama"), config_of(metric_for_best_model="rouge1", eval_generate_rows=5))
+    assert asked[2:] == [5, 2, 2]
+
+
+def test_validation_measures_training_rows_as_well(tiny_models, monkeypatch):
+    measured = []
+    real = trials._validation
+    monkeypatch.setattr(
+        trials,
+        "_validation",
+        lambda model, batcher, rows, config: (
+            measured.append(len(rows)) or real(model, batcher, rows, config)
+        ),
+    )
+    tried(tiny_models("llama"), config_of())
+    assert measured == [6, 6]  # six validation rows, and as many that are trained on
 
 
 def test_learning_rates_are_the_method_s(tiny_models, monkeypatch):

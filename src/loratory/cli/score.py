@@ -31,6 +31,7 @@ from loratory.cli.options import (
     Settings,
     SourceColumn,
     given,
+    number,
     spelled,
     takes,
 )
@@ -142,6 +143,14 @@ def compare(
     samples: Samples = 1000,
     confidence: Confidence = 95,
     seed: Seed = 0,
+    relevant: Annotated[
+        float,
+        typer.Option(
+            parser=number,
+            metavar="X",
+            help="Smallest difference that matters: points of 100, or % of a perplexity.",
+        ),
+    ] = 2,
     as_json: Json = False,
 ) -> None:
     """Compare two systems row by row: tuned and base model of a run or several, or two files."""
@@ -165,12 +174,22 @@ def compare(
     from loratory.evaluation.stream import read
 
     check_interval(samples, confidence)
+    if not 0 < relevant < 100:
+        raise ConfigError(
+            f"--relevant: {relevant:g} is not between 0 and 100; 2, two points, is usual."
+        )
     columns = (prediction_column, reference_column, source_column)
     left, right = (source_of(context, file, references or [], columns, newline) for file in sources)
     base, chosen = read(left, metrics_of(metrics, settings))
     tuned, _ = read(right, chosen)
     items = evaluation.compare(
-        base, tuned, chosen, resamples=samples, confidence=confidence / 100, seed=seed
+        base,
+        tuned,
+        chosen,
+        resamples=samples,
+        confidence=confidence / 100,
+        seed=seed,
+        relevant=relevant / 100,
     )
     first, second = names_of(*sources)
     show.compared(items, first, second, as_json)

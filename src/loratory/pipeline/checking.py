@@ -63,7 +63,9 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     task = task.bind([row.values for row in rows.train])
     config = dataclasses.replace(config, task=task)
     splits, leakage, remedies = _examples(config, rows, progress)
-    asked(config, splits["test"])  # a set that is not there is to be said now
+    # A set that is not there is to be said now.
+    asked(config, splits["test"])
+    texts = general_texts(config, splits["test"])
     counts = {name: len(examples) for name, examples in splits.items()}
     progress.note(
         f"{data.name}: {counts['train']} training, {counts['validation']} validation and "
@@ -81,7 +83,7 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     with training_packages():
         from loratory.tuning.preflight import preflight
 
-        found = preflight(config, splits, progress)
+        found = preflight(config, splits, progress, texts)
     return Checked(config, splits, leakage, facts, found)
 
 
@@ -157,9 +159,9 @@ def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[C
         spec, rows = checked.preflight.spec, checked.preflight.rows
         loaded = models.load(spec, config.task.choices(), config.seed)
         model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
-        encoder, test = encoder_for(spec, config), checked.splits["test"]
-        texts = general_texts(config, config.method.training(model), test)
-        tried = try_out(loaded, model, encoder, rows, test, config, steps, progress, texts)
+        encoder, splits = encoder_for(spec, config), checked.splits
+        texts = general_texts(config, splits["test"], config.method.training(model))
+        tried = try_out(loaded, model, encoder, rows, splits, config, steps, progress, texts)
         return checked, tried
 
 

@@ -19,6 +19,7 @@ __all__ = ["hardware", "need_loggers", "versions"]
 
 PACKAGES = (
     "accelerate",
+    "bitsandbytes",
     "datasets",
     "loratory",
     "numpy",

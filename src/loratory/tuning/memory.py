@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loratory.config import TrainConfig
+from loratory.config.remedy import RemedyConfig
 from loratory.tuning.account import Account, account, adapter_bytes
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
@@ -26,7 +27,9 @@ from loratory.tuning.generate import sorted_batches
 from loratory.tuning.heap import share
 from loratory.tuning.model import Resolved
 from loratory.tuning.quantize import kept_precise, weight_bytes
+from loratory.tuning.regularise import Update
 from loratory.tuning.rehearsal import Held, Shape, rehearsed, train_step
+from loratory.tuning.replay import replayed
 
 __all__ = [
     "Memory",
@@ -37,6 +40,8 @@ __all__ = [
     "peak_bytes",
     "resident_bytes",
 ]
+
+NONE = RemedyConfig()
 
 MOMENTS = 2
 """AdamW's running means for each trainable parameter, in its own type."""
@@ -49,7 +54,7 @@ class Memory:
     runtime: int
     """What the process held before the weights: Python, torch, the rows. 0 on a GPU."""
     weights: int
-    """Of the base model as stored, and of the method."""
+    """Of the base model as stored, of the method, and of starts that `remedy.l2_weight` keeps."""
     gradients: int
     optimizer: int
     activations: int
@@ -113,6 +118,9 @@ def expected_memory(
     rows: Sequence[Encoded],
     base: Weights,
     finish: Callable[[], None] | None = None,
+    *,
+    remedy: RemedyConfig = NONE,
+    texts: Sequence[Encoded] = (),
 ) -> tuple[Account, Memory | None]:
     """Count a model's parameters and estimate what its training will hold.
 
@@ -126,25 +134,33 @@ def expected_memory(
         rows: the training split; at least one.
         base: of the base model, before the method was attached.
         finish: what the method does to the model before it is saved.
+        remedy: the recipe's remedy section.
+        texts: general ones, encoded; counted where the remedies replay them.
     """
-    where = device()
+    where, starts = device(), 0
+    size = config.per_device_train_batch_size
     with rehearsed(model, where) as ready:
         counted = account(ready, base.parameters)
         own = sum(p.numel() * p.element_size() for p in ready.parameters())
         trained = sum(p.numel() * p.element_size() for p in ready.parameters() if p.requires_grad)
         if config.activation_checkpointing:
             ready.activation_checkpointing_enable()
+        if remedy.l2_weight:
+            starts = Update(ready).kept_bytes
         held: Held | None = None
         # A model's own code may raise anything.
         with suppress(Exception):
-            shape = largest(rows, config.per_device_train_batch_size)
-            held = train_step(ready, spec.family, shape)
+            replay = None
+            if texts and remedy.replays:
+                replay = largest(texts, replayed(remedy.replay_share, size))
+            near = bool(remedy.kl_weight)
+            held = train_step(ready, spec.family, largest(rows, size), replay=replay, near=near)
         if finish is not None:
             finish()
             counted = replace(counted, adapter_bytes=adapter_bytes(ready))
     if held is None:
         return counted, None
-    weights = base.stored + max(own - base.plain, 0)
+    weights = base.stored + max(own - base.plain, 0) + starts
     cpu = where == "cpu"
     runtime = resident_bytes() if cpu else 0
     # Gradients of an earlier pass of the same step are all there when the next one begins.

@@ -24,6 +24,7 @@ from loratory.tuning.encode import Encoded, Encoder, check_lengths
 from loratory.tuning.memory import Memory, base_weights, expected_memory
 from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
 from loratory.tuning.regularise import check_remedies
+from loratory.tuning.replay import encode_texts
 from loratory.tuning.validation import goal_for
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
@@ -57,7 +58,10 @@ def encoder_for(spec: Resolved, config: RunConfig) -> Encoder:
 
 
 def preflight(
-    config: RunConfig, splits: Mapping[str, Sequence[Example]], progress: Progress
+    config: RunConfig,
+    splits: Mapping[str, Sequence[Example]],
+    progress: Progress,
+    texts: Sequence[str] = (),
 ) -> Preflight:
     """Check a run whole.
 
@@ -65,6 +69,7 @@ def preflight(
         config: the recipe, its task bound to its labels.
         splits: `train`, `validation` and `test`.
         progress: hears what was found.
+        texts: general ones, to replay.
 
     Raises:
         ConfigError, DataError, ModelError, RunError: the first thing that would fail later.
@@ -84,7 +89,8 @@ def preflight(
     rows = {name: encoder.all(examples) for name, examples in splits.items()}
     for note in audit(rows, encoder):
         progress.note(note)
-    facts, counted, memory = _model_facts(config, spec, rows["train"])
+    general = encode_texts(spec, texts, config.remedy.replay_tokens)
+    facts, counted, memory = _model_facts(config, spec, rows["train"], general)
     _room(config, facts["trainable"])
     progress.note(_describe(facts))
     labels = config.task.choices()
@@ -96,7 +102,7 @@ def preflight(
 
 
 def _model_facts(
-    config: RunConfig, spec: Resolved, rows: Sequence[Encoded]
+    config: RunConfig, spec: Resolved, rows: Sequence[Encoded], texts: Sequence[Encoded]
 ) -> tuple[dict[str, Any], Account, Memory | None]:
     model = empty(spec, config.task.choices())
     heads = heads_of(model) if spec.family == "classifier" else ()
@@ -104,7 +110,9 @@ def _model_facts(
     model = config.method.attach(model, spec.family, config.seed, heads)
     architecture = type(model.get_base_model()).__name__
     finish = config.method.training(model).finish
-    counted, memory = expected_memory(model, spec, config.train, rows, base, finish)
+    counted, memory = expected_memory(
+        model, spec, config.train, rows, base, finish, remedy=config.remedy, texts=texts
+    )
     facts = {
         "name": spec.name,
         "family": spec.family,

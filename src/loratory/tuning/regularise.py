@@ -17,6 +17,7 @@ from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor
 from torch.nn import functional
 
+from loratory.config import TrainConfig
 from loratory.config.remedy import RemedyConfig
 from loratory.errors import ConfigError
 from loratory.methods.base import Family, quiet
@@ -86,6 +87,11 @@ class Update:
             and id(parameter) not in seen
             and "modules_to_save" not in name
         ]
+
+    @property
+    def kept_bytes(self) -> int:
+        """Return the size of the starts that are kept."""
+        return sum(start.numel() * start.element_size() for _, start in self._others)
 
     def squared_norm(self) -> Tensor:
         """Return the squared Frobenius norm of the whole update, a scalar in float32."""
@@ -200,7 +206,15 @@ class Remedies:
 
 
 def remedies_of(
-    config: RemedyConfig, model: Any, spec: Resolved, texts: Sequence[str], arguments: Any
+    config: RemedyConfig,
+    model: Any,
+    spec: Resolved,
+    texts: Sequence[str],
+    train: TrainConfig,
+    *,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> Remedies | None:
     """Return the remedies of a recipe, or None where all are off.
 
@@ -209,7 +223,10 @@ def remedies_of(
         model: with the adapter attached and not yet trained.
         spec: the base model.
         texts: to replay; unused without replay.
-        arguments: transformers' `TrainingArguments`.
+        train: the recipe's train section.
+        seed: of the texts' order.
+        rank: number of this process, from 0.
+        world: processes.
 
     Raises:
         ConfigError: texts without a token.
@@ -222,16 +239,16 @@ def remedies_of(
             spec,
             texts,
             share=config.replay_share,
-            batch_size=arguments.per_device_train_batch_size,
+            batch_size=train.per_device_train_batch_size,
             max_tokens=config.replay_tokens,
-            seed=arguments.seed,
+            seed=seed,
             shift_right=getattr(model, "prepare_decoder_input_ids_from_labels", None),
         )
     return Remedies(
         config,
         model,
         replay,
-        accumulation=arguments.gradient_accumulation_steps,
-        rank=arguments.process_index,
-        world=arguments.world_size,
+        accumulation=train.gradient_accumulation_steps,
+        rank=rank,
+        world=world,
     )

@@ -23,7 +23,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from loratory.methods.base import Family
+from loratory.methods.base import Family, quiet
+from loratory.tuning.regularise import divergence
 
 __all__ = ["Held", "Shape", "answer", "rehearsed", "train_step"]
 
@@ -113,27 +114,37 @@ def rehearsed(model: Any, device: str) -> Iterator[Any]:
         yield model
 
 
-def train_step(model: Any, family: Family, shape: Shape) -> Held:
+def train_step(
+    model: Any, family: Family, shape: Shape, *, replay: Shape | None = None, near: bool = False
+) -> Held:
     """Return what one forward and backward pass holds.
 
     Args:
         model: within `rehearsed`; activation checkpointing switched on if it is to be.
         family: of the model.
         shape: of the batch.
+        replay: of the general texts that are trained on in the same pass.
+        near: whether the base model answers too, to be held near it (`remedy.kl_weight`).
     """
-    device = next(model.parameters()).device
     model.train()
-    with _tracked(model) as tracker, _head(model, family, shape, device):
+    with _tracked(model) as tracker:
         watched = [
             parameter.register_post_accumulate_grad_hook(_counted(tracker))
             for parameter in model.parameters()
             if parameter.requires_grad
         ]
-        logits = _logits(model, family, shape, device)
-        body = tracker.live - logits.untyped_storage().nbytes()
-        targets = torch.zeros(logits.shape[0], dtype=torch.long, device=device)
-        loss = functional.cross_entropy(logits.float(), targets, reduction="sum")
+        logits, body = _counted_logits(tracker, model, family, shape)
+        loss = _summed(logits)
+        if near:
+            with torch.no_grad(), quiet(), model.disable_adapter():
+                base, _ = _counted_logits(tracker, model, family, shape)
+            loss = loss + divergence(base, logits)
+            del base
         del logits
+        if replay is not None:
+            texts, more = _counted_logits(tracker, model, family, replay)
+            loss, body = loss + _summed(texts), body + more
+            del texts
         loss.backward()
         for handle in watched:
             handle.remove()
@@ -165,9 +176,24 @@ def answer(model: Any, family: Family, shape: Shape, new_tokens: int) -> Held:
             # The cache grows by a token a step, and one layer's is copied as it does.
             grown = cache * (shape.prompt + new_tokens) // shape.prompt
             return Held(grown, max(tracker.peak - cache, 0), 0)
-        with _head(model, family, shape, device):
-            _logits(model, family, shape, device)
+        _counted_logits(tracker, model, family, shape)
         return Held(0, tracker.peak, 0)
+
+
+def _counted_logits(
+    tracker: Tracker, model: Any, family: Family, shape: Shape
+) -> tuple[torch.Tensor, int]:
+    """Return a batch's logits, and the bytes that its forward pass left beside them."""
+    device = next(model.parameters()).device
+    before = tracker.live
+    with _head(model, family, shape, device):
+        logits = _logits(model, family, shape, device)
+    return logits, tracker.live - before - logits.untyped_storage().nbytes()
+
+
+def _summed(logits: torch.Tensor) -> torch.Tensor:
+    targets = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
+    return functional.cross_entropy(logits.float(), targets, reduction="sum")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from loratory.tuning.encode import Encoded, collate
 from loratory.tuning.model import Resolved
 from loratory.tuning.question import first_tokens, plain_tokens
 
-__all__ = ["Replay", "encode_texts"]
+__all__ = ["Replay", "encode_texts", "replayed"]
 
 
 def encode_texts(spec: Resolved, texts: Sequence[str], max_tokens: int) -> list[Encoded]:
@@ -28,6 +28,11 @@ def encode_texts(spec: Resolved, texts: Sequence[str], max_tokens: int) -> list[
     first = first_tokens(spec)
     rows = [plain_tokens(spec, text)[:max_tokens] for text in texts]
     return [Encoded(f"replay {i}", first, ids, None, 0, 0) for i, ids in enumerate(rows) if ids]
+
+
+def replayed(share: float, batch_size: int) -> int:
+    """Return the texts of one forward pass: `share` for each training row, at least one."""
+    return math.ceil(share * batch_size)
 
 
 class Replay:
@@ -60,7 +65,7 @@ class Replay:
         self.rows = encode_texts(spec, texts, max_tokens)
         if not self.rows:
             raise ConfigError("remedy.replay_data: none of its texts has a token to train on.")
-        self.size = math.ceil(share * batch_size)
+        self.size = replayed(share, batch_size)
         self.seed = seed
         self._collate = collate(spec, shift_right)
 

@@ -34,7 +34,7 @@ from loratory.tuning.model import Resolved
 from loratory.tuning.regularise import remedies_of
 from loratory.tuning.texts import text_batches
 from loratory.tuning.trainer import Rows, SupervisedTrainer
-from loratory.tuning.validation import MOST_TRAINING_ROWS, Goal, sampled
+from loratory.tuning.validation import Goal, measured_beside
 
 __all__ = ["Trained", "train"]
 
@@ -182,7 +182,7 @@ def train(
     checkpoints = folder / "checkpoints"
     arguments = _arguments(config, seed, checkpoints, goal)
     shift_right = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    beside = sampled(len(rows), min(len(validation), MOST_TRAINING_ROWS), seed)
+    beside = measured_beside(len(rows), len(validation), seed)
 
     def keep(losses: RowLosses) -> None:
         if trainer.is_world_process_zero():
@@ -197,7 +197,16 @@ def train(
         data_collator=collate(spec, shift_right),
         callbacks=[_Log(folder / "train.jsonl", progress), Budget.of(config), _Method(hooks)],
         hooks=hooks,
-        remedies=remedies_of(remedy, model, spec, texts, arguments),
+        remedies=remedies_of(
+            remedy,
+            model,
+            spec,
+            texts,
+            config,
+            seed=seed,
+            rank=arguments.process_index,
+            world=arguments.world_size,
+        ),
         goal=goal,
         beside=[rows[i] for i in beside],
         keep=keep,

@@ -30,7 +30,7 @@ from loratory.tuning.loss import cross_entropy_sum, supervised_logits
 from loratory.tuning.regularise import Remedies
 from loratory.tuning.validation import Goal, row_losses
 
-__all__ = ["Rows", "SupervisedTrainer", "scale_rates"]
+__all__ = ["Rows", "SupervisedTrainer", "objective", "scale_rates"]
 
 METHOD_STATE = "method_state.safetensors"
 """In a checkpoint: the trained parameters as they are, and what else a method must remember."""
@@ -120,13 +120,7 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         assert not return_outputs, "validation has its own loop"
         assert num_items_in_batch is not None
-        logits, targets = supervised_logits(model, inputs)
-        total, count = cross_entropy_sum(logits, targets)
-        if self.remedies is not None:
-            added = self.remedies.added(model, inputs, logits, self.state.global_step)
-            total = total + count * added
-        if self.hooks.penalty is not None:
-            total = total + count * self.hooks.penalty()  # the counts of a step make up its whole
+        total = objective(model, inputs, self.hooks, self.remedies, self.state.global_step)
         # Gradients are averaged over processes, but the count is already of all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
 
@@ -233,6 +227,30 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         return LikeLength(
             lengths, size, self.args.seed, lambda: int((self.state.epoch or 0) + 1e-6)
         )
+
+
+def objective(
+    model: Any, inputs: dict[str, Any], hooks: TrainingHooks, remedies: Remedies | None, step: int
+) -> torch.Tensor:
+    """Return what a batch adds to the sum that a step is to lower, in nats.
+
+    It is the cross-entropy of its targets, and for each target what the remedies and the method's
+    penalty add: the counts of a step's batches make up its whole.
+
+    Args:
+        model: as the training has it.
+        inputs: the batch.
+        hooks: what the method asks for.
+        remedies: what holds the model near its base.
+        step: optimiser steps already taken.
+    """
+    logits, targets = supervised_logits(model, inputs)
+    total, count = cross_entropy_sum(logits, targets)
+    if remedies is not None:
+        total = total + count * remedies.added(model, inputs, logits, step)
+    if hooks.penalty is not None:
+        total = total + count * hooks.penalty()
+    return total
 
 
 def scale_rates(

@@ -2,9 +2,9 @@
 
 Nothing is written. The optimiser steps are taken on a copy of the run that is thrown away: on the
 longest batch first, which shows the peak, and then on batches drawn from those of the first epoch.
-One batch of test rows is answered by the base model and by the adapted one. What a method asks of
-the training loop, such as a penalty or a start drawn from rows or general texts, is done as in
-training.
+One batch of test rows is answered by the base model and by the adapted one. What remedies and the
+method ask of the training loop, such as replay, a penalty or a start drawn from rows or general
+texts, is done as in training, and so are validations by a metric.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import peak_bytes
 from loratory.tuning.model import Loaded
 from loratory.tuning.predict import predict
+from loratory.tuning.regularise import Remedies, remedies_of
 from loratory.tuning.steps import (
     Step,
     an_epoch,
@@ -38,7 +39,8 @@ from loratory.tuning.steps import (
     width,
 )
 from loratory.tuning.texts import text_batches
-from loratory.tuning.trainer import scale_rates
+from loratory.tuning.trainer import objective, scale_rates
+from loratory.tuning.validation import goal_for, measured_beside
 
 __all__ = ["Seconds", "Trial", "try_out"]
 
@@ -51,6 +53,10 @@ class Seconds:
     low: float
     high: float
     """From the fastest to the slowest of what was measured; equal where it was measured once."""
+
+    def plus(self, other: Seconds) -> Seconds:
+        """Return both, one after the other."""
+        return Seconds(self.expected + other.expected, self.low + other.low, self.high + other.high)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def try_out(
     model: Any,
     encoder: Encoder,
     rows: Mapping[str, Sequence[Encoded]],
-    test: Sequence[Example],
+    examples: Mapping[str, Sequence[Example]],
     config: RunConfig,
     steps: int,
     progress: Progress,
@@ -96,11 +102,11 @@ def try_out(
         model: with the method attached. It is changed, and of no use afterwards.
         encoder: of the model.
         rows: the splits, encoded.
-        test: the test rows.
+        examples: of the validation and the test split.
         config: the recipe.
         steps: optimiser steps, at least 2; the first is not counted in the time.
         progress: hears of every step.
-        texts: general ones, for a start that looks at them.
+        texts: general ones, to replay or for a start that looks at them.
     """
     train = config.train
     hooks = config.method.training(model)
@@ -126,6 +132,7 @@ def try_out(
         (batch for step in epoch for batch in batches(step)),
         (_moved(batch, model) for batch in general),
     )
+    remedies = remedies_of(config.remedy, model, loaded.spec, texts, train, seed=config.seed)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=train.learning_rate
     )
@@ -144,13 +151,17 @@ def try_out(
     progress.begin("steps", steps)
     for number, step in enumerate((longest, *drawn), start=1):
         began = time.perf_counter()
-        _step(model, batches(step), optimizer, train, hooks, number)
+        _step(model, batches(step), optimizer, train, hooks, remedies, number)
         taken.append((step.tokens, time.perf_counter() - began))
         progress.advance(1)
     rates = [seconds / tokens for tokens, seconds in taken[1:]]
     mean = sum(s for _, s in taken[1:]) / sum(n for n, _ in taken[1:])
     allowed = steps_for_tokens(rows["train"], loaded.spec.family, config, planned)
+    beside = measured_beside(len(rows["train"]), len(rows["validation"]), config.seed)
     once = _validation(model, batcher, rows["validation"], config)
+    once = once.plus(_validation(model, batcher, [rows["train"][i] for i in beside], config))
+    if (goal := goal_for(config, encoder, examples["validation"])) is not None:
+        once = once.plus(_answers(model, encoder, goal.examples, config))
     every = train.eval_steps if train.eval_steps >= 1 else math.ceil(train.eval_steps * planned)
     # Whole epochs have the tokens of this one; a part of a later one has its share.
     tokens = sum(step.tokens for step in first) / len(first)
@@ -170,8 +181,8 @@ def try_out(
     validation = Seconds(checks[1], min(checks), max(checks))
     training_peak = peak_bytes()
     with model.disable_adapter():
-        base = _answers(model, encoder, test, config)
-    tuned = _answers(model, encoder, test, config)
+        base = _answers(model, encoder, examples["test"], config)
+    tuned = _answers(model, encoder, examples["test"], config)
     return Trial(
         steps=len(taken),
         step_seconds=tuple(seconds for _, seconds in taken[1:]),
@@ -222,13 +233,12 @@ def _step(
     optimizer: torch.optim.Optimizer,
     train: TrainConfig,
     hooks: TrainingHooks,
+    remedies: Remedies | None,
     number: int,
 ) -> None:
     supervised = sum(int((batch["labels"] >= 0).sum()) for batch in batches)
     for batch in batches:
-        total, count = loss_sum(model, batch)
-        if hooks.penalty is not None:
-            total = total + count * hooks.penalty()
+        total = objective(model, batch, hooks, remedies, number - 1)
         (total / max(supervised, 1)).backward()
     if train.max_grad_norm:
         torch.nn.utils.clip_grad_norm_(
@@ -262,12 +272,12 @@ def _validation(model: Any, batcher: Any, rows: Sequence[Encoded], config: RunCo
     return Seconds(share * statistics.mean(taken), share * min(taken), share * max(taken))
 
 
-def _answers(model: Any, encoder: Encoder, test: Sequence[Example], config: RunConfig) -> Seconds:
-    """Time one batch of test rows, and scale it to all batches."""
+def _answers(model: Any, encoder: Encoder, rows: Sequence[Example], config: RunConfig) -> Seconds:
+    """Time one batch of rows that are answered, and scale it to all batches."""
     size = config.decode.batch_size
-    batches = math.ceil(len(test) / size)
-    some = random.Random(config.seed).sample(list(test), min(size, len(test)))  # noqa: S311
+    batches = math.ceil(len(rows) / size)
+    some = random.Random(config.seed).sample(list(rows), min(size, len(rows)))  # noqa: S311
     began = time.perf_counter()
     predict(model, encoder, some, config.decode, Silent(), "")
-    once = (time.perf_counter() - began) * (len(test) / len(some) if batches > 1 else 1)
+    once = (time.perf_counter() - began) * (len(rows) / len(some) if batches > 1 else 1)
     return Seconds(once, once, once)

@@ -24,7 +24,7 @@ from loratory.tuning.encode import IGNORE, Encoder
 from loratory.tuning.loss import supervised_logits
 from loratory.tuning.predict import predict
 
-__all__ = ["MOST_TRAINING_ROWS", "Goal", "goal_for", "row_losses", "sampled"]
+__all__ = ["Goal", "goal_for", "measured_beside", "row_losses", "sampled"]
 
 MOST_TRAINING_ROWS = 200
 """Training rows whose loss is measured at each validation, where validation has as many."""
@@ -36,6 +36,11 @@ def sampled(count: int, most: int, seed: int) -> list[int]:
         return list(range(count))
     drawn = np.random.Generator(np.random.PCG64(seed)).choice(count, most, replace=False)
     return sorted(drawn.tolist())
+
+
+def measured_beside(rows: int, validation: int, seed: int) -> list[int]:
+    """Return which training rows are measured at each validation, as many as validation has."""
+    return sampled(rows, min(validation, MOST_TRAINING_ROWS), seed)
 
 
 def row_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:

@@ -51,7 +51,7 @@ def read_pairs(
     elif not name.lower().endswith(".jsonl"):
         raise ConfigError(f"{field}: '{name}' is neither embedded:pairs nor a .jsonl file.")
     else:
-        table = read_file(base_dir / Path(name).expanduser(), name)
+        table = read_file(base_dir / Path(name).expanduser(), name, field)
         winobias = {"stereotype", "sentence"} <= set(table.columns)
         pairs = list(_winobias(name, table.rows) if winobias else _crows(table.rows))
         if not pairs:

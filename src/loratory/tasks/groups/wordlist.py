@@ -59,7 +59,7 @@ def read_list(name: str, base_dir: Path, field: str = "bias.swaps") -> WordList:
             f"{field}: '{name}' is no word list. Give {embedded}, or a file ending in "
             f"{', '.join(SUFFIXES)}."
         )
-    table = read_file(path, name)
+    table = read_file(path, name, field)
     if len(table.columns) != 2:
         raise DataError(
             f"{name}: {len(table.columns)} columns ({', '.join(table.columns)}). A word list has "

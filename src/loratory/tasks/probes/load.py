@@ -149,7 +149,7 @@ def _file(name: str, field: str) -> list[SourceRow]:
     path = Path(name).expanduser()
     if path.suffix.lower() != ".jsonl":
         raise ConfigError(f"{field}: {name} is no .jsonl file. {_known(PROBES.names())}")
-    return read_file(path, name).rows
+    return read_file(path, name, field).rows
 
 
 def _sample(items: list[Item], rows: int, seed: int) -> list[Item]:

@@ -22,24 +22,30 @@ from loratory.tasks.rows import MAX_ROW_BYTES, SourceRow, Table, check_size
 __all__ = ["SUFFIXES", "read_file"]
 
 
-def read_file(path: Path, name: str) -> Table:
+def read_file(path: Path, name: str, field: str = "") -> Table:
     """Read every row of a file, in order.
 
     Ids are `name:N` with N the 1-based line on which the row begins (CSV, TSV, JSON Lines)
     or the number of the row (a JSON list, Parquet). The values of CSV and TSV are text.
+
+    Args:
+        path: of the file.
+        name: what sentences call it.
+        field: of the recipe that names it, which a sentence about the whole file begins with.
 
     Raises:
         DataError: the file cannot be opened or is not what its suffix says; the sentence
             names the file, and the line where there is one.
         MissingDependencyError: Parquet without pyarrow.
     """
+    told = f"{field}: {name}" if field else name
     try:
         table = _READERS[path.suffix.lower()](path, name)
     except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from None
+        raise DataError(f"{told}: cannot be read ({error.strerror or error}).") from None
     if not table.rows:
         what = "holds columns but no rows" if table.columns else "is empty"
-        raise DataError(f"{name}: the file {what}.")
+        raise DataError(f"{told}: the file {what}.")
     return table
 
 
