@@ -228,7 +228,8 @@ def _amount(loss: Loss, value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.1f} points".replace(".0 ", " ")
+    number = f"{100 * value:.1f}".removesuffix(".0")
+    return f"{number} {'point' if number == '1' else 'points'}"
 
 
 def _listed(names: Sequence[str]) -> str:
