@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from loratory.config.remedy import RemedyConfig
 from loratory.methods.base import METHODS, TrainingHooks
 from loratory.methods.lora import Lora
 from loratory.records import Example
+from loratory.tuning.fused import accelerated
 from loratory.tuning.heap import environment, share
 from loratory.tuning.memory import (
     base_weights,
@@ -69,7 +72,7 @@ def test_it_is_what_a_real_step_holds(name, tiny_models):
 TEXT = "the quick brown fox jumps over a lazy dog and sits on the mat"
 
 
-@pytest.mark.parametrize("name", ["gpt2", "t5"])
+@pytest.mark.parametrize(("name", "fused"), [("gpt2", False), ("gpt2", True), ("t5", False)])
 @pytest.mark.parametrize(
     "remedy",
     [
@@ -80,11 +83,11 @@ TEXT = "the quick brown fox jumps over a lazy dog and sits on the mat"
     ],
     ids=["none", "KL", "replay", "both"],
 )
-def test_remedies_are_counted_as_training_has_them(name, remedy, tiny_models):
+def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_models):
     """What the loss of training holds, remedies included, against what was expected of it."""
     spec = tiny.spec(tiny_models(name))
     rows = rows_of(spec, 1) * 4
-    train = TrainConfig(per_device_train_batch_size=4)
+    train = TrainConfig(per_device_train_batch_size=4, fused=fused)
     texts = encode_texts(spec, [TEXT] * 4, remedy.replay_tokens) if remedy.replays else []
     model, base = attached(spec)
     expected = expected_memory(model, spec, train, rows, base, remedy=remedy, texts=texts)[1]
@@ -92,7 +95,8 @@ def test_remedies_are_counted_as_training_has_them(name, remedy, tiny_models):
     batch = tiny.collated(spec, model, rows)
     remedies = remedies_of(remedy, model, spec, [TEXT] * 4, train, seed=0)
     model.train()
-    with _tracked(model) as tracker:
+    step = accelerated(model, spec.family) if fused else nullcontext()
+    with step, _tracked(model) as tracker:
         objective(model, batch, TrainingHooks(), remedies, 0).backward()
     told = expected.activations + expected.logits + expected.gradients
     assert told == pytest.approx(tracker.peak, rel=0.12)

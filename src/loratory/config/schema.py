@@ -126,6 +126,8 @@ class TrainConfig(Section):
     """A validation is better when it gains more than this; 0.01 is one point of rougeL."""
     logging_steps: Positive = 1
     """Steps between lines of train.jsonl."""
+    fused: bool = True
+    """Train by fused LoRA layers and faster attention; false takes those of peft and torch."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     save_total_limit: Positive = 2

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from loratory.tuning.adapter import save_adapter
 from loratory.tuning.budget import Budget
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.fused import accelerated
 from loratory.tuning.model import Resolved
 from loratory.tuning.regularise import remedies_of
 from loratory.tuning.texts import text_batches
@@ -234,7 +236,8 @@ def train(
                 spec, texts, max_tokens=remedy.replay_tokens, seed=seed, shift_right=shift_right
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with accelerated(model, spec.family) if config.fused else nullcontext():
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if hooks.finish is not None:
         hooks.finish()
     seconds = time.monotonic() - began
@@ -266,7 +269,7 @@ def _arguments(
     config: TrainConfig, seed: int, checkpoints: Path, goal: Goal | None = None
 ) -> TrainingArguments:
     ours = {"early_stopping_patience", "early_stopping_threshold", "max_tokens", "max_seconds"}
-    ours |= {"metric_for_best_model", "eval_generate_rows"}
+    ours |= {"metric_for_best_model", "eval_generate_rows", "fused"}
     values = config.model_dump(exclude=ours)
     if not values["report_to"]:
         values["report_to"] = "none"

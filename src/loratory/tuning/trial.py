@@ -14,6 +14,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress, Silent
 from loratory.records import Example
 from loratory.tuning.encode import Encoded, Encoder, collate
+from loratory.tuning.fused import accelerated
 from loratory.tuning.generate import sorted_batches
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import peak_bytes
@@ -149,11 +151,12 @@ def try_out(
     model.train()
     taken = []
     progress.begin("steps", steps)
-    for number, step in enumerate((longest, *drawn), start=1):
-        began = time.perf_counter()
-        _step(model, batches(step), optimizer, train, hooks, remedies, number)
-        taken.append((step.tokens, time.perf_counter() - began))
-        progress.advance(1)
+    with accelerated(model, loaded.spec.family) if train.fused else nullcontext():
+        for number, step in enumerate((longest, *drawn), start=1):
+            began = time.perf_counter()
+            _step(model, batches(step), optimizer, train, hooks, remedies, number)
+            taken.append((step.tokens, time.perf_counter() - began))
+            progress.advance(1)
     rates = [seconds / tokens for tokens, seconds in taken[1:]]
     mean = sum(s for _, s in taken[1:]) / sum(n for n, _ in taken[1:])
     allowed = steps_for_tokens(rows["train"], loaded.spec.family, config, planned)

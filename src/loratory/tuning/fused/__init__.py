@@ -1,0 +1,9 @@
+"""The training step made fast: fused LoRA layers, attention by products, fewer passes for norms.
+
+Each part stands for one of peft's or transformers' and gives the same, in float32 to the order of
+sums; `accelerated` puts in those that serve a model, and takes them out again.
+"""
+
+from loratory.tuning.fused.accelerate import Accelerated, accelerated
+
+__all__ = ["Accelerated", "accelerated"]

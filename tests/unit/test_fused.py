@@ -1,0 +1,279 @@
+"""The fused training step gives what the plain one gives, and leaves no trace in the model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.nn import functional
+
+import tiny
+from loratory.methods.base import METHODS
+from loratory.methods.lora import Lora
+from loratory.tuning.fused import accelerated, attention, lora, norm
+from loratory.tuning.loss import loss_sum
+from loratory.tuning.model import load
+from loratory.tuning.regularise import base_logits
+from tiny_run import Run
+
+MODELS = ["llama", "gpt2", "t5", "bart", "bert", "distilbert"]
+
+
+def attached(path, name, method=None, dtype=torch.float64):
+    """A tiny model that is trained, without dropout, which draws anew at every call."""
+    kept = "bfloat16" if dtype == torch.bfloat16 else "float32"
+    spec = tiny.spec(path, classify=name.endswith("bert"), dtype=kept)
+    for key in vars(spec.config):
+        if "dropout" in key or key.endswith("_pdrop"):
+            setattr(spec.config, key, 0.0)
+    loaded = load(spec, ("negative", "positive"), 0)
+    model = (method or Lora(r=3)).attach(loaded.model, spec.family, 1, loaded.heads)
+    tiny.shaken(model, 5, 0.2)
+    return spec, (model.double() if dtype == torch.float64 else model).train()
+
+
+def learnt(model, batch):
+    """The mean loss of a batch, and the gradient of every trained parameter."""
+    model.zero_grad()
+    total, count = loss_sum(model, batch)
+    (total / count).backward()
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return float((total / count).detach()), grads
+
+
+def assert_alike(one, other, rtol=1e-4, atol=1e-6):
+    """Of models in float64, whose loss and norms transformers computes in float32."""
+    assert other[0] == pytest.approx(one[0], rel=1e-6)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(other[1][name], gradient, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_loss_and_gradients_are_those_of_peft(name, tiny_models):
+    spec, model = attached(tiny_models(name), name)
+    batch = tiny.collated(spec, model, tiny.rows(spec, 5))
+    plain = learnt(model, batch)
+    with accelerated(model, spec.family) as found:
+        fused = learnt(model, batch)
+        assert found.layers == sum(lora.can_fuse(m, "default") for m in model.modules()) > 0
+    assert_alike(plain, fused)
+    assert_alike(plain, learnt(model, batch), rtol=0, atol=0)  # and all is as it was
+
+
+def test_layers_of_one_input_are_a_group(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    with accelerated(model, spec.family) as found:
+        # In each of two blocks q, k and v are one, gate and up another; o and down stand alone.
+        assert (found.layers, found.groups, found.norms) == (14, 4, 5)
+        assert found.attention == (not torch.cuda.is_available())
+
+
+def test_layers_that_come_to_share_an_input_only_once_are_right_all_the_same(tiny_models):
+    """What a group found for one input is not given for another."""
+    spec, model = attached(tiny_models("llama"), "llama")
+    block = model.get_base_model().model.layers[0].self_attn
+    first, second = torch.randn(2, 2, 4, 32, dtype=torch.float64)
+    expected = [block.q_proj(first), block.k_proj(second), block.v_proj(first)]
+    with accelerated(model, spec.family):
+        found = [block.q_proj(first), block.k_proj(second), block.v_proj(first)]
+        again = block.k_proj(second)
+    for one, other in zip([*expected, expected[1]], [*found, again], strict=True):
+        torch.testing.assert_close(other, one)
+
+
+def test_a_switched_off_adapter_is_the_base_model(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    batch = tiny.collated(spec, model, tiny.rows(spec, 3))
+    expected = base_logits(model, batch)
+    with accelerated(model, spec.family):
+        torch.testing.assert_close(base_logits(model, batch), expected)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Lora(r=2, use_dora=True),
+        Lora(r=2, lora_dropout=0.1),
+        Lora(r=2, init_lora_weights="pissa"),
+        METHODS.get("ia3")(),
+        METHODS.get("full")(),
+    ],
+    ids=["DoRA", "dropout", "PiSSA", "IA3", "full"],
+)
+def test_what_is_not_plain_lora_is_left_alone(method, tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama", method)
+    batch = tiny.collated(spec, model, tiny.rows(spec, 3))
+    model.eval()  # dropout draws
+    plain = learnt(model, batch)
+    with accelerated(model, spec.family) as found:
+        assert found.layers == 0
+        assert_alike(plain, learnt(model, batch), rtol=1e-3, atol=1e-5)  # PiSSA's start cancels
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+def test_a_training_takes_the_same_course(name, tiny_models, tmp_path):
+    losses = {}
+    for fused in (False, True):
+        run = Run(tiny_models(name), tmp_path / str(fused), name == "bert", dtype="float32")
+        run.train(fused=fused, num_train_epochs=4.0, early_stopping_patience=None)
+        losses[fused] = [entry["loss"] for entry in run.log() if "loss" in entry]
+    assert len(losses[True]) == 20 and losses[True][0] > losses[True][-1]
+    assert losses[True] == pytest.approx(losses[False], abs=1e-5)
+
+
+def test_with_recomputed_activations_too(tiny_models, tmp_path):
+    losses = {}
+    for settings_ in ({"fused": False}, {"activation_checkpointing": True}):
+        run = Run(tiny_models("llama"), tmp_path / str(len(losses)), dtype="float32")
+        run.train(**settings_)
+        losses[len(losses)] = [entry["loss"] for entry in run.log() if "loss" in entry]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_eight_batches_of_one_row_are_one_of_eight(tiny_models, tmp_path):
+    losses = []
+    for size, accumulated in ((8, 1), (1, 8)):
+        run = Run(tiny_models("llama"), tmp_path / str(size), dtype="float32")
+        run.train(per_device_train_batch_size=size, gradient_accumulation_steps=accumulated)
+        losses.append([entry["loss"] for entry in run.log() if "loss" in entry])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_in_half_precision_it_is_as_near_to_the_truth(tiny_models):
+    """Both round; neither is further from float32 than the other by more than its own error."""
+    spec, exact = attached(tiny_models("llama"), "llama", dtype=torch.float32)
+    batch = tiny.collated(spec, exact, tiny.rows(spec, 8))
+    truth = learnt(exact, batch)
+    spec, model = attached(tiny_models("llama"), "llama", dtype=torch.bfloat16)
+    away = []
+    for fused in (False, True):
+        if fused:
+            with accelerated(model, spec.family):
+                found = learnt(model, batch)
+        else:
+            found = learnt(model, batch)
+        assert all(gradient.dtype == torch.float32 for gradient in found[1].values())
+        off = [torch.dist(found[1][n], g) / g.norm() for n, g in truth[1].items() if g.norm() > 0]
+        away.append((abs(found[0] - truth[0]), float(torch.stack(off).mean())))
+    assert away[1][0] < 2 * away[0][0] + 2e-3
+    assert away[1][1] < 2 * away[0][1]
+
+
+def test_the_lowest_layers_ask_for_no_gradient_of_their_input(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    q = model.get_base_model().model.layers[0].self_attn.q_proj
+    asked = []
+    with accelerated(model, spec.family):
+        real = lora._FusedLora.backward
+
+        def noted(ctx, *gradients):
+            asked.append(ctx.needs_input_grad[0])
+            return real(ctx, *gradients)
+
+        lora._FusedLora.backward = staticmethod(noted)
+        try:
+            learnt(model, tiny.collated(spec, model, tiny.rows(spec, 2)))
+        finally:
+            lora._FusedLora.backward = staticmethod(real)
+    assert asked.count(False) == 1 and not asked[-1]  # q, k and v of the first block
+    assert q.lora_A["default"].weight.grad is not None
+
+
+def test_a_layer_with_a_hook_on_its_base_is_left_alone():
+    model = get_peft_model(
+        nn.Sequential(nn.Linear(4, 4)), LoraConfig(target_modules=["0"])
+    ).base_model.model
+    assert lora.can_fuse(model[0], "default")
+    model[0].base_layer.register_forward_hook(lambda *_: None)
+    assert not lora.can_fuse(model[0], "default")
+
+
+@given(
+    rows=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    times=st.integers(1, 3),
+    length=st.integers(1, 9),
+    width=st.sampled_from([2, 4, 8]),
+    causal=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_attention_is_torch_s(rows, groups, times, length, width, causal):
+    generator = torch.Generator().manual_seed(rows * 100 + length)
+    q, k, v, back = (
+        torch.randn(rows, n, length, width, generator=generator, dtype=torch.float64)
+        for n in (groups * times, groups, groups, groups * times)
+    )
+    found = []
+    for ours in (False, True):
+        a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
+        if ours:
+            bias = a.new_zeros(())
+            if causal:
+                bias = attention.causal_bias(length, times, a.dtype, a.device)
+            out = attention.attention(a, b, c, bias)
+        else:
+            out = functional.scaled_dot_product_attention(
+                a, b, c, is_causal=causal, enable_gqa=True
+            )
+        out.backward(back)
+        found.append((out.detach(), a.grad, b.grad, c.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one)
+
+
+def test_scores_that_are_made_again_give_the_same(monkeypatch):
+    q, k, v = (torch.randn(2, 2, 12, 4, dtype=torch.float64) for _ in range(3))
+    bias = attention.causal_bias(12, 1, torch.float64, q.device)
+    found = []
+    for kept in (0, 100):
+        monkeypatch.setattr(attention, "KEPT", kept)
+        a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
+        attention.attention(a, b, c, bias).sum().backward()
+        found.append((a.grad, b.grad, c.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rms_norm_is_transformers_own(dtype):
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    torch.manual_seed(0)
+    module = LlamaRMSNorm(24).to(dtype).requires_grad_(False)
+    module.weight.copy_(torch.randn(24))
+    x, back = (torch.randn(2, 5, 24).to(dtype) for _ in range(2))
+    found = []
+    for ours in (False, True):
+        a = x.clone().requires_grad_()
+        if ours:
+            assert norm.can_fuse(module)
+            undo = norm.put_in(module)
+        module(a).backward(back)
+        found.append((module(a).detach(), a.grad))
+    undo()
+    assert "forward" not in vars(module)
+    exact = {
+        torch.float32: {"rtol": 1e-5, "atol": 1e-6},
+        torch.bfloat16: {"rtol": 0.02, "atol": 0.02},
+    }
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, **exact[dtype])
+
+
+def test_a_norm_that_only_sounds_like_it_is_left_alone():
+    class OneMoreRMSNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.eps = nn.Parameter(torch.ones(8), requires_grad=False), 1e-6
+
+        def forward(self, x):
+            scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + self.eps)
+            return (x * scale * (1 + self.weight)).to(x.dtype)  # as Gemma has it
+
+    assert not norm.can_fuse(OneMoreRMSNorm())
+    trained = OneMoreRMSNorm()
+    trained.weight.requires_grad_(True)
+    assert not norm.can_fuse(trained)
