@@ -198,43 +198,44 @@ def test_a_layer_with_a_hook_on_its_base_is_left_alone():
     times=st.integers(1, 3),
     length=st.integers(1, 9),
     width=st.sampled_from([2, 4, 8]),
-    causal=st.booleans(),
+    kind=st.sampled_from(["none", "causal", "true", "added"]),
+    block=st.sampled_from([1, 100, 300, 2**20]),
+    kept=st.sampled_from([0, 100]),
 )
-@settings(max_examples=40, deadline=None)
-def test_attention_is_torch_s(rows, groups, times, length, width, causal):
+@settings(max_examples=80, deadline=None)
+def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, kept):
     generator = torch.Generator().manual_seed(rows * 100 + length)
     q, k, v, back = (
         torch.randn(rows, n, length, width, generator=generator, dtype=torch.float64)
         for n in (groups * times, groups, groups, groups * times)
     )
+    mask = torch.rand(rows, 1, length, length, generator=generator, dtype=torch.float64)
+    mask = {"true": (mask > 0.4) | torch.eye(length, dtype=bool), "added": mask}.get(kind)
     found = []
-    for ours in (False, True):
-        a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
-        if ours:
-            bias = a.new_zeros(())
-            if causal:
-                bias = attention.causal_bias(length, times, a.dtype, a.device)
-            out = attention.attention(a, b, c, bias)
-        else:
-            out = functional.scaled_dot_product_attention(
-                a, b, c, is_causal=causal, enable_gqa=True
-            )
-        out.backward(back)
-        found.append((out.detach(), a.grad, b.grad, c.grad))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK_BYTES", block)
+        patch.setattr(attention, "KEPT", kept)
+        for ours in (False, True):
+            a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
+            if ours:
+                out = attention.attention(a, b, c, mask=mask, causal=kind == "causal")
+            else:
+                out = functional.scaled_dot_product_attention(
+                    a, b, c, attn_mask=mask, is_causal=kind == "causal", enable_gqa=True
+                )
+            out.backward(back)
+            found.append((out.detach(), a.grad, b.grad, c.grad))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(other, one)
 
 
-def test_scores_that_are_made_again_give_the_same(monkeypatch):
-    q, k, v = (torch.randn(2, 2, 12, 4, dtype=torch.float64) for _ in range(3))
-    bias = attention.causal_bias(12, 1, torch.float64, q.device)
-    found = []
-    for kept in (0, 100):
-        monkeypatch.setattr(attention, "KEPT", kept)
-        a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
-        attention.attention(a, b, c, bias).sum().backward()
-        found.append((a.grad, b.grad, c.grad))
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+def test_no_more_than_a_block_of_scores_is_formed_at_a_time():
+    q, k = torch.empty(4, 3, 1000, 8), torch.empty(4, 1000, 8)
+    blocks = list(attention._blocks(q, k, causal=True))
+    assert [stop for _, stop, _ in blocks] == [start for start, *_ in blocks[1:]] + [1000]
+    assert all(seen == stop for _, stop, seen in blocks)
+    largest = max((stop - start) * seen for start, stop, seen in blocks) * 4 * 3 * 4
+    assert len(blocks) > 1 and largest <= attention.BLOCK_BYTES + 4 * 3 * 4 * 1000
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

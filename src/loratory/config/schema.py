@@ -147,8 +147,8 @@ class DecodeConfig(Section):
     """1 is greedy decoding."""
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] = 0
     """Forbid repeating n-grams of this size; 0 forbids nothing."""
-    batch_size: Positive = 16
-    """Rows decoded together."""
+    batch_size: Positive = 64
+    """Rows answered together at most; fewer where their keys and values would not fit in 2 GiB."""
 
 
 class EvaluateConfig(Section):

@@ -112,6 +112,7 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
     with stage(run, "predict", progress), training_packages():
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
+        from loratory.tuning.fused import accelerated
         from loratory.tuning.predict import predict as answer
         from loratory.tuning.preflight import encoder_for
 
@@ -135,7 +136,8 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
             cache.keep(key, base)
         found = {"base": base}
         tuned = with_adapter(loaded, adapter)
-        found["tuned"] = answer(tuned, encoder, test, config.decode, progress, "predict tuned")
+        with accelerated(tuned, loaded.spec.family, training=False):
+            found["tuned"] = answer(tuned, encoder, test, config.decode, progress, "predict tuned")
         if config.evaluate.baselines:
             found |= config.task.baselines(run.examples("train"), test, config.seed)
 
@@ -150,6 +152,7 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
     with stage(run, "probe", progress), training_packages():
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
+        from loratory.tuning.fused import accelerated
         from loratory.tuning.judge import judge
         from loratory.tuning.predict import predict as answer
         from loratory.tuning.preflight import encoder_for
@@ -203,9 +206,10 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
         if taken:
             progress.note(f"Base judgements taken from the cache: {', '.join(taken)}")
         tuned = with_adapter(loaded, adapter)
-        for name in items:
-            run.write_judgements("tuned", name, judged(tuned, "tuned", name))
-        run.write_swapped("tuned", answered(tuned, "tuned"))
+        with accelerated(tuned, loaded.spec.family, training=False):
+            for name in items:
+                run.write_judgements("tuned", name, judged(tuned, "tuned", name))
+            run.write_swapped("tuned", answered(tuned, "tuned"))
         run.record(model={"new_head": loaded.spec.family == "classifier" and loaded.new_head})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from transformers import GenerationConfig
 
 from loratory.methods.base import quiet
 from loratory.tuning.encode import Encoder, pad
+from loratory.tuning.greedy import can_decode, greedy, most_rows
 
 __all__ = ["Generated", "generate", "sorted_batches", "virtual_tokens"]
 
@@ -92,8 +93,27 @@ def generate(
         # Padding would stand between the vectors and the prompt, and peft drops the positions
         # that would tell.
         batches = _of_one_length(batches, lengths)
+    own = spec.family == "causal" and num_beams == 1 and not virtual_tokens(model)
+    own = own and can_decode(model)
+    if own and lengths:
+        most = most_rows(model, max(lengths) + max_new_tokens)
+        batches = sorted_batches(lengths, min(batch_size, most))
     for batch in batches:
         rows = [prompts[i] for i in batch]
+        if own:
+            with torch.inference_mode(), quiet():
+                answers = greedy(
+                    model,
+                    rows,
+                    stops=ends,
+                    fill=tokenizer.pad_token_id,
+                    max_new_tokens=max_new_tokens,
+                    no_repeat_ngram_size=no_repeat_ngram_size,
+                )
+            yield from (
+                _answer(i, ids, ends, tokenizer) for i, ids in zip(batch, answers, strict=True)
+            )
+            continue
         # A decoder continues its prompt, so all prompts must end in the last column.
         left = spec.family == "causal"
         inputs = pad(rows, tokenizer.pad_token_id, left=left).to(model.device)
@@ -102,10 +122,14 @@ def generate(
             out = model.generate(input_ids=inputs, attention_mask=mask, generation_config=config)
         skip = inputs.shape[1] if left else 1
         for i, ids in zip(batch, out[:, skip:].tolist(), strict=True):
-            stop = next((place for place, token in enumerate(ids) if token in ends), None)
-            said = ids if stop is None else ids[:stop]
-            text = tokenizer.decode(said, skip_special_tokens=True).strip()
-            yield Generated(i, text, len(said) + (stop is not None), stop is not None)
+            yield _answer(i, ids, ends, tokenizer)
+
+
+def _answer(row: int, ids: list[int], ends: Collection[int], tokenizer: Any) -> Generated:
+    stop = next((place for place, token in enumerate(ids) if token in ends), None)
+    said = ids if stop is None else ids[:stop]
+    text = tokenizer.decode(said, skip_special_tokens=True).strip()
+    return Generated(row, text, len(said) + (stop is not None), stop is not None)
 
 
 def _start(model: Any) -> int | None:

@@ -20,7 +20,7 @@ from loratory.records import Judgement
 from loratory.tasks.probes.base import Item
 from loratory.tuning.encode import IGNORE, Encoded, collate, pad
 from loratory.tuning.generate import sorted_batches, virtual_tokens
-from loratory.tuning.loss import head_on
+from loratory.tuning.loss import head_on, whole_head
 from loratory.tuning.model import Resolved
 from loratory.tuning.question import Question, questions_of, split
 
@@ -84,7 +84,7 @@ def judge(
     found: list[dict[int, _Found]] = [{} for _ in items]
     for asked, answer in ((single, _whole), (several, _shared(spec))):
         for batch in _batches(asked, batch_size):
-            with torch.inference_mode(), quiet():
+            with torch.inference_mode(), quiet(), whole_head(model):
                 answers = answer(model, spec, batch)
             for question, values in zip(batch, answers, strict=True):
                 known = found[question.item]

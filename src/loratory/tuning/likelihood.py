@@ -17,7 +17,7 @@ from torch.nn import functional
 from loratory.methods.base import quiet
 from loratory.tuning.encode import IGNORE, Encoded, Encoder, collate, pad
 from loratory.tuning.generate import sorted_batches, virtual_tokens
-from loratory.tuning.loss import head_on
+from loratory.tuning.loss import head_on, whole_head
 
 __all__ = ["Likelihoods", "loglikelihoods"]
 
@@ -51,7 +51,7 @@ def loglikelihoods(
     if virtual_tokens(model):
         score = _whole
     for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
-        with torch.inference_mode():
+        with torch.inference_mode(), whole_head(model):
             columns = score(
                 model, encoder, [prompts[i] for i in batch], [answers[i] for i in batch]
             )

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from loratory.tuning.encode import IGNORE
 
-__all__ = ["cross_entropy_sum", "head_on", "loss_sum", "supervised_logits"]
+__all__ = ["cross_entropy_sum", "head_on", "loss_sum", "supervised_logits", "whole_head"]
 
 
 def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,6 +59,31 @@ def cross_entropy_sum(
     """Return summed cross-entropy, as `loss_sum`, of what `supervised_logits` gave."""
     count = torch.tensor(len(targets), device=targets.device)
     return functional.cross_entropy(logits.float(), targets, reduction="sum"), count
+
+
+@contextmanager
+def whole_head(model: Any) -> Iterator[None]:
+    """Let the output head be one product where it is applied to the last token alone.
+
+    The last states are a slice with gaps. PyTorch then multiplies row by row, and copies the head's
+    weight for each row of the batch, which takes longer than the whole model.
+
+    Args:
+        model: a decoder.
+    """
+
+    def close(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].contiguous(), *args[1:])
+
+    head = model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(close)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

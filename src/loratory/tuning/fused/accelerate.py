@@ -29,8 +29,8 @@ class Accelerated:
 
 
 @contextmanager
-def accelerated(model: Any, family: Family) -> Iterator[Accelerated]:
-    """Let a model with an adapter train by fused parts within the context.
+def accelerated(model: Any, family: Family, *, training: bool = True) -> Iterator[Accelerated]:
+    """Let a model with an adapter compute by fused parts within the context.
 
     What is not plain LoRA on a frozen layer stays as it is: DoRA, dropout, quantised layers, other
     methods. Which layers share an input is seen in one forward pass over two tokens.
@@ -38,20 +38,22 @@ def accelerated(model: Any, family: Family) -> Iterator[Accelerated]:
     Args:
         model: a peft model; its parameters are not changed.
         family: of the model.
+        training: take what is there for the backward pass as well; without it, only the LoRA
+            layers, so that what is beside them stays the base model's own.
     """
     with ExitStack() as undo:
         adapter = getattr(model, "active_adapter", None)
         groups = _groups(model, family, adapter) if isinstance(adapter, str) else []
         for group in groups:
             undo.callback(group.put_in())
-        norms = [module for module in model.modules() if norm.can_fuse(module)]
+        norms = [module for module in model.modules() if training and norm.can_fuse(module)]
         for module in norms:
             undo.callback(norm.put_in(module))
         yield Accelerated(
             layers=sum(len(group.layers) for group in groups),
             groups=sum(len(group.layers) > 1 for group in groups),
             norms=len(norms),
-            attention=_attend(model, undo),
+            attention=training and _attend(model, undo),
         )
 
 

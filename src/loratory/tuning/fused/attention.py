@@ -1,19 +1,21 @@
-"""Attention as two products of whole matrices, for training on a CPU.
+"""Attention as products of whole matrices, for training on a CPU.
 
-PyTorch's fused attention saves memory by never holding the scores, but its backward pass on a CPU
-takes several times as long as the products themselves. For sequences of training length the scores
-are small. So they are formed as one product for each key head, the queries that share it stacked
-(grouped heads, Ainslie et al. 2023, arXiv 2305.13245), and either kept for the backward pass or,
-where they would be larger than what they are made of, made again there.
+PyTorch's fused attention never holds the scores, but its backward pass on a CPU takes several times
+as long as the products themselves. Here the scores are formed as one product for each key head, the
+queries that share it stacked (grouped heads, Ainslie et al. 2023, arXiv 2305.13245). Long sequences
+are taken in blocks of queries, each against the keys that it may see, so that no more than some
+megabytes of scores are there at a time. Scores are kept for the backward pass where they are small,
+and made again there where they are not.
 
 It is registered with transformers under the name that `accelerated` sets. Where it does not serve
-(dropout, another mask than none or one that is added or true where it may look, long sequences,
-generation) transformers' own `sdpa` answers.
+(dropout, generation, a mask of another shape) transformers' own `sdpa` answers.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -23,78 +25,132 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-__all__ = ["LONGEST", "NAME", "attention", "causal_bias", "register"]
+__all__ = ["NAME", "attention", "register"]
 
 NAME = "loratory_products"
-LONGEST = 1024
-"""Tokens up to which the products are taken; beyond, the scores cost more than they save."""
+BLOCK_BYTES = 2**24
+"""Scores that are formed at a time, about: from 32 MiB on glibc maps new pages for each."""
 KEPT = 4
 """Scores are kept up to so many times the size of the queries."""
 
 
 class _Products(torch.autograd.Function):  # type: ignore[misc]
-    """softmax(s Q Kᵀ + bias) V, with the backward pass written out."""
+    """softmax(s Q Kᵀ + mask) V, with the backward pass written out."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float) -> Tensor:
-        chances = _chances(q, k, bias, scaling)
-        kept = chances.numel() <= KEPT * q.numel()
-        ctx.scaling = scaling
-        ctx.save_for_backward(q, k, v, bias, *([chances] if kept else []))
-        return torch.bmm(chances, v)
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, s: float
+    ) -> Tensor:
+        parts, kept = [], []
+        size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1]
+        for block in _blocks(q, k, causal):
+            chances = _chances(q, k, mask, block, causal, s)
+            found = torch.bmm(chances, v[:, : block[2]])
+            parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
+            if size <= KEPT * q.numel():
+                kept.append(chances)
+        ctx.causal, ctx.scaling = causal, s
+        ctx.save_for_backward(q, k, v, mask, *kept)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, bias, *kept = ctx.saved_tensors
-        chances = kept[0] if kept else _chances(q, k, bias, ctx.scaling)
-        of_v = torch.bmm(chances.transpose(1, 2), gradient)
-        of_chances = torch.bmm(gradient, v.transpose(1, 2))
-        scores = torch._softmax_backward_data(of_chances, chances, -1, chances.dtype)
-        of_q = torch.bmm(scores, k).mul_(ctx.scaling)
-        of_k = torch.bmm(scores.transpose(1, 2), q).mul_(ctx.scaling)
-        return of_q, of_k, of_v, None, None
+        q, k, v, mask, *kept = ctx.saved_tensors
+        of_q, parts = None, []
+        of_k, of_v = torch.zeros_like(k), torch.zeros_like(v)
+        for number, block in enumerate(_blocks(q, k, ctx.causal)):
+            start, stop, seen = block
+            given = kept[number] if kept else _chances(q, k, mask, block, ctx.causal, ctx.scaling)
+            asked = _stacked(q, start, stop)
+            back = _stacked(gradient, start, stop)
+            of_v[:, :seen].baddbmm_(given.transpose(1, 2), back)
+            of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
+            scores = torch._softmax_backward_data(of_given, given, -1, given.dtype)
+            of_k[:, :seen].baddbmm_(scores.transpose(1, 2), asked, alpha=ctx.scaling)
+            of_q = torch.bmm(scores, k[:, :seen]).mul_(ctx.scaling)
+            parts.append(of_q.view(*q.shape[:2], -1, q.shape[3]))
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return whole, of_k, of_v, None, None, None
 
 
-def _chances(q: Tensor, k: Tensor, bias: Tensor, scaling: float) -> Tensor:
-    return torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scaling).softmax(dim=-1)
+def _blocks(q: Tensor, k: Tensor, causal: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield from which query to which a block goes, and how many keys it sees."""
+    length, seen = q.shape[2], k.shape[1]
+    whole = q.shape[0] * q.shape[1] * length * seen * q.element_size()
+    count = min(max(math.ceil(whole / BLOCK_BYTES), 1), length)
+    edges = [length * i // count for i in range(count + 1)]
+    for start, stop in itertools.pairwise(edges):
+        yield start, stop, stop if causal else seen
 
 
-def attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float | None = None
+def _chances(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None,
+    block: tuple[int, int, int],
+    causal: bool,
+    scaling: float,
 ) -> Tensor:
-    """Return softmax(s Q Kᵀ + bias) V, shape (B, H, T, D).
+    """Return softmax of a block's scores, shape (N, G · queries, keys)."""
+    start, stop, seen = block
+    asked, keys = _stacked(q, start, stop), k[:, :seen].transpose(1, 2)
+    if causal and not start:  # the bias is added by the product itself
+        bias = _ahead(stop, q.dtype, q.device).repeat(q.shape[1], 1)
+        return torch.baddbmm(bias, asked, keys, alpha=scaling).softmax(dim=-1)
+    scores = torch.baddbmm(q.new_empty(()), asked, keys, beta=0, alpha=scaling)
+    apart = scores.view(*q.shape[:2], stop - start, seen)
+    if causal:
+        apart[..., start:].add_(_ahead(stop - start, q.dtype, q.device))
+    elif mask is not None:
+        apart.add_(mask[:, None, start:stop])
+    return scores.softmax(dim=-1)
 
-    Args:
-        q: (B, H, T, D).
-        k: (B, G, S, D), each of its heads read by H / G of the queries'.
-        v: (B, G, S, D).
-        bias: added to the scores: broadcast to (B G, H / G · T, S).
-        scaling: s; 1 / sqrt(D) unless told.
-    """
-    rows, heads, length, width = q.shape
-    groups, seen = k.shape[1], k.shape[2]
-    stacked = q.reshape(rows * groups, heads // groups * length, width)
-    keys, values = (x.reshape(rows * groups, seen, width) for x in (k, v))
-    scaling = 1 / math.sqrt(width) if scaling is None else scaling
-    return _Products.apply(stacked, keys, values, bias, scaling).view(rows, heads, length, width)
+
+def _stacked(x: Tensor, start: int, stop: int) -> Tensor:
+    """Return some tokens of all heads that share a key head, (N, G, T, D) to (N, G · tokens, D)."""
+    return x[:, :, start:stop].reshape(x.shape[0], -1, x.shape[3])
 
 
 @lru_cache(maxsize=64)
-def causal_bias(length: int, times: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return (times · length, length): 0 where a token may look, -inf ahead of it."""
-    ahead = torch.full((length, length), -torch.inf, dtype=dtype, device=device).triu(1)
-    return ahead.repeat(times, 1)
+def _ahead(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return (length, length): 0 where a token may look, -inf ahead of it."""
+    return torch.full((length, length), -torch.inf, dtype=dtype, device=device).triu(1)
 
 
-def _masked_bias(mask: Tensor, groups: int, times: int, dtype: torch.dtype) -> Tensor:
-    """Return a mask of (B, 1, T, S), true where a token may look or to be added, as a bias."""
-    if mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
-            ~mask, torch.finfo(dtype).min
-        )
-    rows, _, length, seen = mask.shape
-    spread = mask.to(dtype).expand(rows, groups, length, seen).repeat(1, 1, times, 1)
-    return spread.reshape(rows * groups, times * length, seen)
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scaling: float | None = None,
+) -> Tensor:
+    """Return softmax(s Q Kᵀ + mask) V, shape (B, H, T, D).
+
+    Args:
+        q: (B, H, T, D).
+        k: (B, K, S, D), each of its heads read by H / K of the queries'.
+        v: (B, K, S, D).
+        mask: (B, 1, T, S), added to the scores; or true where a token may look.
+        causal: no token looks ahead; T and S are equal, and there is no mask.
+        scaling: s; 1 / sqrt(D) unless told.
+    """
+    rows, heads, length, width = q.shape
+    shared, seen = k.shape[1], k.shape[2]
+    grouped = q.reshape(rows * shared, heads // shared, length, width)
+    keys, values = (x.reshape(rows * shared, seen, width) for x in (k, v))
+    if mask is not None:
+        mask = _added(mask, q.dtype).expand(rows, shared, length, seen).flatten(0, 1)
+    s = 1 / math.sqrt(width) if scaling is None else scaling
+    return _Products.apply(grouped, keys, values, mask, causal, s).view(rows, heads, length, width)
+
+
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return zeros.masked_fill_(~mask, torch.finfo(dtype).min)
 
 
 def _forward(
@@ -109,19 +165,19 @@ def _forward(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Answer transformers as its `sdpa_attention_forward` does."""
-    length, groups = query.shape[2], key.shape[1]
+    length = query.shape[2]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    causal = causal and attention_mask is None and length > 1
     fits = (
         query.requires_grad
         and not dropout
         and query.device.type == "cpu"
-        and length <= LONGEST
-        and query.shape[1] % groups == 0
-        and key.shape == value.shape
+        and query.shape[1] % key.shape[1] == 0
         and query.shape[-1] == key.shape[-1]
+        and key.shape == value.shape
         and not any(kwargs.get(name) is not None for name in ("position_bias", "softcap", "cache"))
         and (attention_mask is None or attention_mask.shape[:2] == (len(query), 1))
-        and (attention_mask is not None or key.shape[2] == length)
+        and (not causal or key.shape[2] == length)
     )
     if not fits:
         return sdpa_attention_forward(  # type: ignore[no-any-return]
@@ -135,14 +191,8 @@ def _forward(
             is_causal=is_causal,
             **kwargs,
         )
-    times = query.shape[1] // groups
-    if attention_mask is not None:
-        bias = _masked_bias(attention_mask, groups, times, query.dtype)
-    elif causal and length > 1:
-        bias = causal_bias(length, times, query.dtype, query.device)
-    else:
-        bias = query.new_zeros(())
-    return attention(query, key, value, bias, scaling).transpose(1, 2), None
+    found = attention(query, key, value, mask=attention_mask, causal=causal, scaling=scaling)
+    return found.transpose(1, 2), None
 
 
 def register() -> None:

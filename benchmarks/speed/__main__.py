@@ -1,0 +1,242 @@
+"""`python -m benchmarks.speed DATA [--rows 64] [--rounds 3] [--tools slides,trl,plain,loratory]`.
+
+DATA is a folder with `summarization/scitldr_*.jsonl`. SmolLM2-135M-Instruct is trained on short
+texts (docstrings) and on longer ones (SciTLDR) by each tool, in turns; what each adapter makes of
+held-out rows is measured in the same way for all. `pip install trl` before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from loratory.config import from_mapping
+from loratory.pipeline import check
+from loratory.progress import Silent
+from loratory.runs.environment import hardware, versions
+from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.generate import sorted_batches
+from loratory.tuning.loss import loss_sum
+from loratory.tuning.model import Resolved, load
+
+RESULTS = Path(__file__).parent.parent / "results"
+TOOLS = ("slides", "trl", "plain", "loratory")
+HELD_OUT = 60
+
+
+def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
+    """Write what each tool is given, by task; also return the model and the held-out rows."""
+    shared = {"train_rows": rows, "test_rows": HELD_OUT, "validation_rows": 2, "seed": 0}
+    sets = {
+        "docstrings": {
+            "name": "embedded:docstrings",
+            "max_prompt_tokens": 256,
+            "max_target_tokens": 40,
+        },
+        "scitldr": {
+            "name": str(data / "summarization/scitldr_train.jsonl"),
+            "validation": str(data / "summarization/scitldr_dev.jsonl"),
+            "test": str(data / "summarization/scitldr_test.jsonl"),
+            "max_prompt_tokens": 448,
+            "max_target_tokens": 64,
+        },
+    }
+    found = {}
+    for name, fields in sets.items():
+        checked = check(
+            from_mapping(
+                {
+                    "model": "embedded:smollm2-135m",
+                    "data": {**fields, **shared},
+                    "task": "summarization",
+                    "leakage": {"action": "report"},
+                }
+            ),
+            Silent(),
+        )
+        spec, encoded = checked.preflight.spec, checked.preflight.rows
+        decode = spec.tokenizer.decode
+        given = {
+            split: [
+                {
+                    "id": row.id,
+                    "prompt": decode(row.prompt),
+                    "completion": decode(row.answer),
+                    "prompt_ids": row.prompt,
+                    "completion_ids": row.answer,
+                }
+                for row in encoded[kept]
+            ]
+            for split, kept in (("train", "train"), ("few", "validation"))
+        }
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps({"model": str(spec.path), **given}), encoding="utf-8")
+        found[name] = (file, spec, list(encoded["test"]))
+    return found
+
+
+def held_out_loss(spec: Resolved, adapter: Path, rows: Sequence[Encoded]) -> float:
+    """Return the mean loss of a supervised token, in nats."""
+    model = PeftModel.from_pretrained(load(spec, (), 0).model, str(adapter)).eval()
+    sums, batcher = torch.zeros(2, dtype=torch.float64), collate(spec)
+    for batch in sorted_batches([row.length for row in rows], 8):
+        with torch.inference_mode():
+            found = loss_sum(model, batcher([rows[i] for i in batch]))
+        sums += torch.stack([x.double() for x in found])
+    return float(sums[0] / sums[1])
+
+
+def gemm_peak() -> float:
+    """Return the most bfloat16 operations a second that a product of matrices reaches here."""
+    best = 0.0
+    for shape in ((1024, 576, 1536), (1024, 576, 3072), (2048, 2048, 2048), (4096, 4096, 4096)):
+        m, k, n = shape
+        x, weight = torch.randn(m, k).bfloat16(), torch.randn(n, k).bfloat16()
+        seconds = []
+        for _ in range(12):
+            began = time.perf_counter()
+            torch.nn.functional.linear(x, weight)
+            seconds.append(time.perf_counter() - began)
+        best = max(best, 2 * m * k * n / statistics.median(seconds))
+    return best
+
+
+def useful(spec: Resolved, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the operations that one pass over the rows needs, forward and backward.
+
+    Two for each weight and token forward, and two backward, as frozen weights need no gradient of
+    their own; the head's only where a token is supervised; LoRA's and attention's are left out.
+    """
+    config = spec.config
+    width, inner = config.hidden_size, config.intermediate_size
+    keys = config.num_key_value_heads * width // config.num_attention_heads
+    layer = 2 * width * width + 2 * width * keys + 3 * width * inner
+    tokens = sum(len(row["prompt_ids"]) + len(row["completion_ids"]) for row in rows)
+    spoken = sum(len(row["completion_ids"]) for row in rows)
+    body = config.num_hidden_layers * layer * tokens
+    return float(4 * (body + spoken * width * config.vocab_size))
+
+
+def once(tool: str, task: Path, out: Path) -> dict[str, Any]:
+    """Run one tool in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.speed.training", tool, str(task), str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{tool}: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    """Let the tools take turns, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tools", default=",".join(TOOLS))
+    parser.add_argument("--tasks", default="docstrings,scitldr")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    result: dict[str, Any] = {
+        "rows": given.rows,
+        "rounds": given.rounds,
+        "hardware": hardware(),
+        "versions": versions(),
+        "gemm_peak": [gemm_peak()],
+        "training": {},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        known = tasks(given.data.absolute(), given.rows, folder)
+        for name in given.tasks.split(","):
+            file, spec, held = known[name]
+            train = json.loads(file.read_text(encoding="utf-8"))["train"]
+            taken: dict[str, list[dict[str, Any]]] = {}
+            losses: dict[str, float] = {}
+            for turn in range(given.rounds):
+                for tool in given.tools.split(","):
+                    out = folder / f"{name}-{tool}-{turn}"
+                    taken.setdefault(tool, []).append(once(tool, file, out))
+                    print(name, turn, tool, taken[tool][-1], flush=True)
+                    if not turn:
+                        losses[tool] = held_out_loss(spec, out / "adapter", held)
+                result["gemm_peak"].append(gemm_peak())
+            result["training"][name] = {
+                "tokens": sum(len(r["prompt_ids"]) + len(r["completion_ids"]) for r in train),
+                "operations": useful(spec, train),
+                "tools": {
+                    tool: {"runs": runs, "held_out_loss": losses[tool]}
+                    for tool, runs in taken.items()
+                },
+            }
+            keep(result, given.results)
+    print(table(result))
+
+
+def keep(result: Mapping[str, Any], folder: Path) -> None:
+    """Write what there is so far."""
+    folder.mkdir(exist_ok=True)
+    (folder / "speed.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (folder / "speed.md").write_text(table(result), encoding="utf-8")
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return the tables as Markdown."""
+    peak = statistics.median(result["gemm_peak"])
+    hardware_, rounds = result["hardware"], result["rounds"]
+    lines = [
+        "# Speed and memory",
+        "",
+        "Written by `python -m benchmarks.speed DATA`. SmolLM2-135M-Instruct, LoRA of rank 8 on",
+        f"all linear layers, {result['rows']} rows, batches of 8, one epoch. Medians of {rounds}",
+        "rounds in which the tools took turns. Held-out loss is of a supervised token, in nats,",
+        "measured in the same way for all. The most a bfloat16 product reached here is "
+        f"{peak / 1e9:,.0f} GFLOP/s.",
+    ]
+    for name, part in result["training"].items():
+        lines += [
+            "",
+            f"## Training, {name}",
+            "",
+            f"{part['tokens'] / result['rows']:.0f} tokens a row.",
+            "",
+            "| tool | rows a second | times the first | peak memory | of the first | "
+            "held-out loss | useful share of the peak |",
+            "|---|--:|--:|--:|--:|--:|--:|",
+        ]
+        medians = {
+            tool: (
+                statistics.median(run["seconds"] for run in item["runs"]),
+                statistics.median(run["peak_bytes"] for run in item["runs"]),
+            )
+            for tool, item in part["tools"].items()
+        }
+        first = next(iter(medians.values()))
+        for tool, (seconds, memory) in medians.items():
+            lines.append(
+                f"| {tool} | {result['rows'] / seconds:.2f} | {first[0] / seconds:.1f} | "
+                f"{memory / 2**30:.2f} GiB | {memory / first[1]:.2f} | "
+                f"{part['tools'][tool]['held_out_loss']:.3f} | "
+                f"{part['operations'] / seconds / peak:.1%} |"
+            )
+    lines += ["", f"{hardware_['cpu']}, {hardware_['cores']} cores."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Greedy decoding of many prompts at once: what has ended leaves the batch.
+
+It gives what transformers' `generate` gives without sampling and with one beam. What differs is the
+price: keys and values go into room made beforehand instead of being copied at every token, the head
+is applied to the last token alone, and a batch shrinks as its answers end.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, NoRepeatNGramLogitsProcessor
+from transformers.cache_utils import DynamicLayer
+
+from loratory.tuning.encode import pad
+from loratory.tuning.loss import whole_head
+
+__all__ = ["can_decode", "greedy", "most_rows"]
+
+READ = 2048
+"""Tokens of prompts that are read at once."""
+CACHE_BYTES = 2**31
+"""Keys and values that are held at once."""
+SHRINK = 0.25
+"""Share of a batch that has ended before the rest is moved together."""
+
+
+class _Room(DynamicLayer):  # type: ignore[misc,unused-ignore]
+    """Keys and values of one layer, within tensors that are longer than they are.
+
+    Args:
+        keys: of the prompts, (B, H, T, D).
+        values: as `keys`.
+        most: tokens there will be.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, most: int) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        length = keys.shape[-2]
+        self._room = tuple(_widened(x, most) for x in (keys, values))
+        self.keys, self.values = (room[..., :length, :] for room in self._room)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        start = self.get_seq_length()
+        stop = start + key_states.shape[-2]
+        for room, states in zip(self._room, (key_states, value_states), strict=True):
+            room[..., start:stop, :] = states
+        self.keys, self.values = (room[..., :stop, :] for room in self._room)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        length = self.get_seq_length()
+        self._room = tuple(room[indices] for room in self._room)
+        self.keys, self.values = (room[..., :length, :] for room in self._room)
+
+
+def _widened(x: Tensor, most: int) -> Tensor:
+    room = x.new_empty((*x.shape[:-2], most, x.shape[-1]))
+    room[..., : x.shape[-2], :] = x
+    return room
+
+
+def can_decode(model: Any) -> bool:
+    """Return whether a decoder tells positions by number and keeps plain keys and values."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if "position_ids" not in inspect.signature(inner.forward).parameters:
+        return False
+    try:
+        layers = DynamicCache(config=inner.config).layers
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def most_rows(model: Any, tokens: int) -> int:
+    """Return how many rows of so many tokens may be decoded at once; at least one.
+
+    Args:
+        model: a decoder that `can_decode`.
+        tokens: of the longest prompt and answer.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    a_token: int = 2 * config.num_hidden_layers * heads * width * inner.dtype.itemsize
+    return max(CACHE_BYTES // (a_token * tokens), 1)
+
+
+def greedy(
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    stops: Collection[int],
+    fill: int,
+    max_new_tokens: int,
+    no_repeat_ngram_size: int = 0,
+) -> list[list[int]]:
+    """Return the tokens that follow each prompt, up to the one that ends it, which is included.
+
+    Args:
+        model: a decoder that `can_decode`, with or without an adapter, in evaluation mode.
+        prompts: at least one, none empty.
+        stops: tokens that end an answer.
+        fill: the token that pads.
+        max_new_tokens: an answer ends after so many.
+        no_repeat_ngram_size: no n-gram of this size comes twice; 0 forbids nothing.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    with whole_head(inner):
+        return _said(model, inner, prompts, stops, fill, max_new_tokens, no_repeat_ngram_size)
+
+
+def _said(
+    model: Any,
+    inner: Any,
+    prompts: Sequence[list[int]],
+    stops: Collection[int],
+    fill: int,
+    most: int,
+    ngram: int,
+) -> list[list[int]]:
+    device = inner.device
+    forbid = NoRepeatNGramLogitsProcessor(ngram) if ngram else None
+    ends = torch.tensor(sorted(stops), device=device)
+    said: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))  # the prompt of each row of the batch
+    ids = pad(prompts, fill, left=True).to(device)  # (B, T)
+    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True).to(device)
+    places = mask.sum(-1, keepdim=True) - 1  # of the last token
+    logits, cache = _read(model, inner, prompts, fill, ids.shape[1] + most)
+    for step in range(most):
+        scores = logits if forbid is None else forbid(ids, logits.float())
+        chosen = scores.argmax(dim=-1)  # (B,)
+        over = torch.isin(chosen, ends)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            if not said[row] or said[row][-1] not in stops:
+                said[row].append(token)
+        ended = [said[row][-1] in stops for row in rows]
+        if all(ended) or step + 1 == most:
+            break
+        asked = chosen.masked_fill(over, fill)[:, None]
+        ids = torch.cat([ids, asked], dim=1) if forbid is not None else ids
+        mask, places = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1), places + 1
+        if sum(ended) >= SHRINK * len(rows):
+            kept = [i for i, done in enumerate(ended) if not done]
+            going = torch.tensor(kept, device=device)
+            cache.batch_select_indices(going)
+            ids, mask, asked, places = (x[going] for x in (ids, mask, asked, places))
+            rows = [rows[i] for i in kept]
+        logits = model(
+            input_ids=asked,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+    return said
+
+
+def _read(
+    model: Any, inner: Any, prompts: Sequence[list[int]], fill: int, most: int
+) -> tuple[Tensor, DynamicCache]:
+    """Return the logits after each prompt, shape (B, V), and all keys and values, ending together.
+
+    Prompts of like length are read together, so that little padding is.
+    """
+    width = max(map(len, prompts))
+    logits: list[Tensor | None] = [None] * len(prompts)
+    whole: list[tuple[Tensor, Tensor]] = []
+    for batch in _like_length(prompts):
+        rows = [prompts[i] for i in batch]
+        ids = pad(rows, fill, left=True).to(inner.device)
+        mask = pad([[1] * len(row) for row in rows], 0, left=True).to(inner.device)
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            past_key_values=DynamicCache(config=inner.config),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        for i, found in zip(batch, out.logits[:, -1], strict=True):
+            logits[i] = found
+        for number, layer in enumerate(out.past_key_values.layers):
+            if len(whole) == number:
+                # Zeros, because what is masked is still multiplied.
+                shape = (len(prompts), layer.keys.shape[1], width, layer.keys.shape[3])
+                whole.append((layer.keys.new_zeros(shape), layer.values.new_zeros(shape)))
+            for room, states in zip(whole[number], (layer.keys, layer.values), strict=True):
+                room[batch, :, width - ids.shape[1] :] = states
+    cache = DynamicCache(config=inner.config)
+    cache.layers = [_Room(keys, values, most) for keys, values in whole]
+    return torch.stack([found for found in logits if found is not None]), cache
+
+
+def _like_length(prompts: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Yield the places of prompts to read at once: of like length, `READ` tokens with padding."""
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    start = 0
+    while start < len(order):
+        many = max(READ // len(prompts[order[start]]), 1)
+        yield order[start : start + many]
+        start += many

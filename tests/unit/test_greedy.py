@@ -1,0 +1,152 @@
+"""Own greedy decoding answers as transformers' generate does, at whatever batch and settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import DynamicCache, GenerationConfig
+
+import tiny
+from loratory.methods.lora import Lora
+from loratory.tuning import greedy as own
+from loratory.tuning.encode import pad
+from loratory.tuning.fused import accelerated
+from loratory.tuning.model import load
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def ready(request, tiny_models):
+    """A decoder whose answers hang on their prompts, and prompts of several lengths."""
+    spec = tiny.spec(tiny_models(request.param))
+    model = load(spec, (), 0).model
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "embed" not in key:
+                parameter.mul_(6)
+    encoder = tiny.encoder(spec)
+    return model, spec, encoder, [row.prompt for row in encoder.all(tiny.examples(9))]
+
+
+def theirs(model, spec, prompts, stops, most, ngram):
+    config = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=sorted(stops),
+        pad_token_id=spec.tokenizer.pad_token_id,
+        no_repeat_ngram_size=ngram or None,
+    )
+    model.generation_config = config
+    fill = spec.tokenizer.pad_token_id
+    ids = pad(prompts, fill, left=True)
+    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True)
+    with torch.inference_mode():
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    said = []
+    for row in out[:, ids.shape[1] :].tolist():
+        stop = next((i + 1 for i, token in enumerate(row) if token in stops), len(row))
+        said.append(row[:stop])
+    return said
+
+
+def ours(model, spec, prompts, stops, most, ngram):
+    with torch.inference_mode():
+        return own.greedy(
+            model,
+            prompts,
+            stops=stops,
+            fill=spec.tokenizer.pad_token_id,
+            max_new_tokens=most,
+            no_repeat_ngram_size=ngram,
+        )
+
+
+@given(data=st.data(), ngram=st.sampled_from([0, 2, 3]), most=st.sampled_from([1, 2, 7, 20]))
+@settings(max_examples=25, deadline=None)
+def test_it_says_what_generate_says(ready, data, ngram, most):
+    model, spec, _, prompts = ready
+    chosen = data.draw(st.lists(st.sampled_from(prompts), min_size=1, max_size=5))
+    plain = theirs(model, spec, chosen, {1}, most, ngram)
+    # Tokens that the model really says end its answers, so that some end early.
+    said = sorted({token for row in plain for token in row})
+    stops = set(data.draw(st.lists(st.sampled_from(said), min_size=1, max_size=3)))
+    assert ours(model, spec, chosen, stops, most, ngram) == theirs(
+        model, spec, chosen, stops, most, ngram
+    )
+
+
+def test_a_batch_shrinks_as_its_answers_end(ready, monkeypatch):
+    model, spec, _, prompts = ready
+    plain = ours(model, spec, prompts, {spec.tokenizer.eos_token_id}, 20, 0)
+    stops = {row[3] for row in plain[::2]}
+    expected = ours(model, spec, prompts, stops, 20, 0)
+    assert 1 < min(map(len, expected)) < 20 or len(set(map(len, expected))) > 1
+    sizes = []
+    forward = type(model).forward
+
+    def noted(self, *args, **kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(model), "forward", noted)
+    assert ours(model, spec, prompts, stops, 20, 0) == expected
+    assert sizes[0] == len(prompts) and sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+    monkeypatch.setattr(own, "SHRINK", 2.0)  # never
+    assert ours(model, spec, prompts, stops, 20, 0) == expected
+
+
+def test_an_adapter_speaks_fused_as_it_does_plain(ready):
+    model, spec, _, prompts = ready
+    tuned = Lora(r=3).attach(load(spec, (), 0).model, spec.family, 1, ())
+    tiny.shaken(tuned, 5, 0.5)
+    tuned.eval()
+    stops = {spec.tokenizer.eos_token_id}
+    plain = ours(tuned, spec, prompts, stops, 12, 0)
+    with accelerated(tuned, spec.family):
+        assert ours(tuned, spec, prompts, stops, 12, 0) == plain
+    assert plain != ours(model, spec, prompts, stops, 12, 0)
+
+
+def test_room_holds_what_a_growing_cache_holds():
+    torch.manual_seed(0)
+    first = torch.randn(2, 3, 2, 4, 5)  # keys and values of three rows
+    room, grown = own._Room(*first, most=7), DynamicCache()
+    grown.update(*first, 0)
+    for i in range(3):
+        states = torch.randn(2, 2 if i else 3, 2, 1, 5)
+        found, expected = room.update(*states), grown.update(*states, 0)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+        assert room.get_seq_length() == grown.get_seq_length() == 5 + i
+        if not i:
+            for cache in (room, grown):
+                cache.batch_select_indices(torch.tensor([2, 0]))
+
+
+def test_prompts_are_read_in_parts_of_like_length(ready, monkeypatch):
+    model, spec, _, prompts = ready
+    stops = {spec.tokenizer.eos_token_id}
+    expected = ours(model, spec, prompts, stops, 12, 0)
+    for read in (1, max(map(len, prompts)), 10**6):
+        monkeypatch.setattr(own, "READ", read)
+        parts = list(own._like_length(prompts))
+        assert sorted(i for part in parts for i in part) == list(range(len(prompts)))
+        assert len(parts) == {1: len(prompts), 10**6: 1}.get(read, len(parts))
+        assert ours(model, spec, prompts, stops, 12, 0) == expected
+
+
+def test_models_that_keep_more_than_keys_and_values_are_left_to_transformers(tiny_models):
+    model = load(tiny.spec(tiny_models("llama")), (), 0).model
+    assert own.can_decode(model)
+    model.config.layer_types = ["sliding_attention", "full_attention"]
+    model.config.sliding_window = 8
+    assert not own.can_decode(model)
+
+
+def test_rows_at_once_are_those_whose_keys_and_values_fit(tiny_models, monkeypatch):
+    model = load(tiny.spec(tiny_models("llama")), (), 0).model
+    a_row = 2 * 2 * model.config.num_key_value_heads * 8 * 4 * 50  # 2 layers, float32, 50 tokens
+    for bytes_, rows in ((10 * a_row, 10), (10 * a_row - 1, 9), (1, 1)):
+        monkeypatch.setattr(own, "CACHE_BYTES", bytes_)
+        assert own.most_rows(model, 50) == rows
