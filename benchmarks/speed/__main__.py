@@ -32,6 +32,7 @@ from loratory.tuning.model import Resolved, load
 
 RESULTS = Path(__file__).parent.parent / "results"
 TOOLS = ("slides", "trl", "plain", "loratory")
+ANSWERERS = ("one by one", "eights", "loratory")
 HELD_OUT = 60
 
 
@@ -78,10 +79,15 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
                 }
                 for row in encoded[kept]
             ]
-            for split, kept in (("train", "train"), ("few", "validation"))
+            for split, kept in (("train", "train"), ("few", "validation"), ("test", "test"))
+        }
+        beside = {
+            "model": str(spec.path),
+            "max_new_tokens": fields["max_target_tokens"],
+            "stop": spec.tokenizer.eos_token_id,
         }
         file = folder / f"{name}.json"
-        file.write_text(json.dumps({"model": str(spec.path), **given}), encoding="utf-8")
+        file.write_text(json.dumps({**beside, **given}), encoding="utf-8")
         found[name] = (file, spec, list(encoded["test"]))
     return found
 
@@ -128,10 +134,10 @@ def useful(spec: Resolved, rows: Sequence[Mapping[str, Any]]) -> float:
     return float(4 * (body + spoken * width * config.vocab_size))
 
 
-def once(tool: str, task: Path, out: Path) -> dict[str, Any]:
-    """Run one tool in a process of its own."""
+def once(work: str, tool: str, task: Path, out: Path) -> dict[str, Any]:
+    """Let one tool train, or answer, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.training", tool, str(task), str(out)],
+        [sys.executable, "-m", f"benchmarks.speed.{work}", tool, str(task), str(out)],
         capture_output=True,
         text=True,
         check=False,
@@ -140,6 +146,20 @@ def once(tool: str, task: Path, out: Path) -> dict[str, Any]:
         raise SystemExit(f"{tool}: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def decoded(task: Path, trained: Path, rounds: int) -> dict[str, Any]:
+    """Return what answering the held-out rows took, by tool, and how many answers are the same."""
+    taken: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        for tool in ANSWERERS:
+            taken.setdefault(tool, []).append(once("decoding", tool, task, trained / "adapter"))
+            print(tool, taken[tool][-1]["seconds"], flush=True)
+    said = {tool: runs[0].pop("said") for tool, runs in taken.items()}
+    for run in (run for runs in taken.values() for run in runs):
+        run.pop("said", None)
+    pairs = list(zip(said["eights"], said["loratory"], strict=True))
+    return {"tools": taken, "same": sum(a == b for a, b in pairs) / len(pairs)}
 
 
 def main() -> None:
@@ -159,6 +179,7 @@ def main() -> None:
         "versions": versions(),
         "gemm_peak": [gemm_peak()],
         "training": {},
+        "decoding": {},
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -171,7 +192,7 @@ def main() -> None:
             for turn in range(given.rounds):
                 for tool in given.tools.split(","):
                     out = folder / f"{name}-{tool}-{turn}"
-                    taken.setdefault(tool, []).append(once(tool, file, out))
+                    taken.setdefault(tool, []).append(once("training", tool, file, out))
                     print(name, turn, tool, taken[tool][-1], flush=True)
                     if not turn:
                         losses[tool] = held_out_loss(spec, out / "adapter", held)
@@ -184,6 +205,7 @@ def main() -> None:
                     for tool, runs in taken.items()
                 },
             }
+            result["decoding"][name] = decoded(file, folder / f"{name}-loratory-0", given.rounds)
             keep(result, given.results)
     print(table(result))
 
@@ -233,6 +255,27 @@ def table(result: Mapping[str, Any]) -> str:
                 f"{memory / 2**30:.2f} GiB | {memory / first[1]:.2f} | "
                 f"{part['tools'][tool]['held_out_loss']:.3f} | "
                 f"{part['operations'] / seconds / peak:.1%} |"
+            )
+    for name, part in result["decoding"].items():
+        lines += [
+            "",
+            f"## Answers, {name}",
+            "",
+            f"The tuned model answers held-out rows. {part['same']:.0%} of Loratory's answers are "
+            "those of batches of eight, token by token; bfloat16 rounds differently in each.",
+            "",
+            "| tool | rows a second | times the first | peak memory |",
+            "|---|--:|--:|--:|",
+        ]
+        rates = {
+            tool: statistics.median(run["rows"] / run["seconds"] for run in runs)
+            for tool, runs in part["tools"].items()
+        }
+        for tool, rate in rates.items():
+            memory = statistics.median(run["peak_bytes"] for run in part["tools"][tool])
+            lines.append(
+                f"| {tool} | {rate:.2f} | {rate / next(iter(rates.values())):.1f} | "
+                f"{memory / 2**30:.2f} GiB |"
             )
     lines += ["", f"{hardware_['cpu']}, {hardware_['cores']} cores."]
     return "\n".join(lines) + "\n"

@@ -88,8 +88,12 @@ def _sentence(best: ScalePoint | None, whole: ScalePoint) -> str:
         )
     return (
         f"The knee of gain against forgetting is at {best.scale:g} of the adapter's scale. There "
-        f"the loss of a task token is {best.gain:.3f} nats better than the base model's (at scale "
-        f"1: {whole.gain:.3f}), and that of a token of general text {best.forgetting:.3f} nats "
-        f"worse (at scale 1: {whole.forgetting:.3f}). loratory interpolate --scale "
-        f"{best.scale:g} writes that adapter."
+        f"the loss of a task token is {_nats(-best.gain)} than the base model's (at scale 1: "
+        f"{_nats(-whole.gain)}), and that of a token of general text {_nats(best.forgetting)} (at "
+        f"scale 1: {_nats(whole.forgetting)}). loratory interpolate --scale {best.scale:g} writes "
+        "that adapter."
     )
+
+
+def _nats(rise: float) -> str:
+    return f"{abs(rise):.3f} nats {'worse' if rise > 0 else 'better'}"
