@@ -21,7 +21,7 @@ from loratory.progress import Silent
 from loratory.tuning.adapter import save_adapter, with_adapter
 from loratory.tuning.encode import check_lengths
 from loratory.tuning.generate import generate
-from loratory.tuning.likelihood import loglikelihoods
+from loratory.tuning.likelihood import Asked, loglikelihoods
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
 
@@ -91,11 +91,11 @@ def test_generated_is_what_plain_forward_passes_give(model_name, name, tuned):
 @every_pair
 def test_likelihoods_are_those_of_plain_forward_passes(model_name, name, tuned):
     spec, model = tuned(model_name, name)
-    encoder = tiny.encoder(spec)
-    prompts = [row.prompt for row in encoder.all(tiny.examples(3))]
+    prompts = [row.prompt for row in tiny.encoder(spec).all(tiny.examples(3))]
     answers = [[[20, 21, 1], [22, 1]]] * 3
-    for row, values in loglikelihoods(model, encoder, prompts, answers, 3):
-        for answer, value in zip(answers[row], values, strict=True):
+    asked = [Asked(*pair) for pair in zip(prompts, answers, strict=True)]
+    for row, found in loglikelihoods(model, spec, asked, 3):
+        for answer, (value, _) in zip(answers[row], found, strict=True):
             total = 0.0
             for place, token in enumerate(answer):
                 scores = logits(spec, model, prompts[row], answer[:place])

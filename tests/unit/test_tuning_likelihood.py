@@ -12,7 +12,7 @@ from crossed import few
 from loratory.config import DecodeConfig
 from loratory.progress import Silent
 from loratory.tasks.classification import Classification
-from loratory.tuning.likelihood import loglikelihoods
+from loratory.tuning.likelihood import Asked, loglikelihoods
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
 
@@ -50,9 +50,10 @@ def test_log_likelihoods_are_those_of_full_forward_passes(name, tiny_models):
         for prompt, choices in zip(prompts, answers, strict=True)
     ]
     for batch_size in (1, 4, 6):
-        found = dict(loglikelihoods(model, encoder, prompts, answers, batch_size))
+        asked = [Asked(*pair) for pair in zip(prompts, answers, strict=True)]
+        found = dict(loglikelihoods(model, spec, asked, batch_size))
         for i, values in enumerate(expected):
-            assert found[i] == pytest.approx(values, abs=1e-4)
+            assert [x.loglikelihood for x in found[i]] == pytest.approx(values, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bert", "distilbert", "llama with head"])

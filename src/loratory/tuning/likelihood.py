@@ -1,143 +1,207 @@
-"""How likely a model finds given answers: log p(answer | prompt), summed over its tokens.
+"""How likely a model finds given continuations: log p(option | context), summed over its tokens.
 
-Classification by label words rests on this. The prompt is run once and its key-value cache
-shared by all answers, so K labels cost little more than one. A model with trained vectors before
-the prompt would put them there at every call; it is run on prompt and answer whole.
+Probes, pairs of sentences and classification by label words all rest on this. The context of
+several options is run once, and its key-value cache repeated for them, so that K options cost
+little more than one; the output head sees the places of options only. A model with trained vectors
+before its input would put them there at every call, so it is run on context and option whole.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from loratory.methods.base import quiet
-from loratory.tuning.encode import IGNORE, Encoded, Encoder, collate, pad
+from loratory.tuning.encode import IGNORE, Encoded, collate, pad
 from loratory.tuning.generate import sorted_batches, virtual_tokens
 from loratory.tuning.loss import head_on, whole_head
+from loratory.tuning.model import Resolved
 
-__all__ = ["Likelihoods", "loglikelihoods"]
+__all__ = ["Asked", "Found", "loglikelihoods"]
+
+TARGETS = 1024
+"""Judged tokens of a batch, at most, unless one context has more: their logits, a vocabulary
+wide, are the largest tensor."""
 
 
-class Likelihoods(NamedTuple):
-    """The answers' log-likelihoods after one prompt."""
+class Asked(NamedTuple):
+    """Options with one context in common, encoded."""
 
-    row: int
-    """Position of the prompt in the input."""
-    values: list[float]
-    """One an answer, in nats, the end token included."""
+    context: list[int]
+    """At least one token."""
+    options: list[list[int]]
+    """At least one, none empty."""
+
+    @property
+    def length(self) -> int:
+        """Return the tokens of the context and its longest option."""
+        return len(self.context) + max(map(len, self.options))
+
+    @property
+    def targets(self) -> int:
+        """Return the tokens that are judged, padding included."""
+        return len(self.options) * max(map(len, self.options))
+
+
+class Found(NamedTuple):
+    """What a model makes of one option."""
+
+    loglikelihood: float
+    """Summed over its tokens, in nats."""
+    greedy: bool
+    """Whether greedy decoding would give it."""
 
 
 def loglikelihoods(
-    model: Any,
-    encoder: Encoder,
-    prompts: Sequence[list[int]],
-    answers: Sequence[list[list[int]]],
-    batch_size: int,
-) -> Iterator[Likelihoods]:
-    """Yield the log-likelihood of every answer after its prompt.
+    model: Any, spec: Resolved, asked: Sequence[Asked], batch_size: int
+) -> Iterator[tuple[int, list[Found]]]:
+    """Yield the place of a context in `asked` and what was found of its options.
 
     Args:
-        model: a decoder-only or encoder-decoder model.
-        encoder: what encoded prompts and answers.
-        prompts: N encoded prompts.
-        answers: for each prompt, K encoded answers (the same K throughout).
-        batch_size: prompts in one forward pass.
+        model: a decoder-only or encoder-decoder model, in evaluation mode.
+        spec: the base model.
+        asked: contexts and their options.
+        batch_size: contexts in one forward pass, at most.
     """
-    score = _seq2seq if encoder.spec.family == "seq2seq" else _causal
-    if virtual_tokens(model):
-        score = _whole
-    for batch in sorted_batches([len(prompt) for prompt in prompts], batch_size):
-        with torch.inference_mode(), whole_head(model):
-            columns = score(
-                model, encoder, [prompts[i] for i in batch], [answers[i] for i in batch]
-            )
-        for row, i in enumerate(batch):
-            yield Likelihoods(i, [float(column[row]) for column in columns])
+    apart = bool(virtual_tokens(model))  # nothing can be run apart from trained vectors
+    single = [i for i, one in enumerate(asked) if apart or len(one.options) == 1]
+    several = [i for i, one in enumerate(asked) if not apart and len(one.options) > 1]
+    shared = _shared_seq2seq if spec.family == "seq2seq" else _shared_causal
+    ways: tuple[tuple[list[int], Answer], ...] = ((single, _each), (several, shared))
+    for places, answer in ways:
+        for batch in _batches([asked[i] for i in places], batch_size):
+            with torch.inference_mode(), quiet(), whole_head(model):
+                answers = answer(model, spec, [asked[places[i]] for i in batch])
+            for i, found in zip(batch, answers, strict=True):
+                yield places[i], found
 
 
-def _causal(
-    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
-) -> list[torch.Tensor]:
-    fill = encoder.tokenizer.pad_token_id
-    inputs = pad(prompts, fill, left=True).to(model.device)
-    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True).to(model.device)
-    # Padding on the left shifts the places: each prompt's positions start at its own 0.
+def _batches(asked: Sequence[Asked], size: int) -> Iterator[list[int]]:
+    """Yield the places of contexts of like length, the longest first, with not too many targets."""
+    for batch in sorted_batches([one.length for one in asked], size):
+        part: list[int] = []
+        for i in batch:
+            widest = max(asked[k].targets for k in [*part, i])
+            if part and widest * (len(part) + 1) > TARGETS:
+                yield part
+                part = []
+            part.append(i)
+        yield part
+
+
+Answer = Callable[[Any, Resolved, Sequence[Asked]], list[list[Found]]]
+
+
+def _each(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+    """Judge every option by a run on context and option as one."""
+    singles = [(one.context, option) for one in batch for option in one.options]
+    return _by_context(batch, _whole(model, spec, singles))
+
+
+def _whole(model: Any, spec: Resolved, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Found]:
+    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    rows = [Encoded("", context, option, None, 0, 0) for context, option in pairs]
+    inputs = collate(spec, shift)(rows)
+    inputs.pop("shift_labels", None)
+    targets = inputs.pop("labels").to(model.device)  # (B, T)
+    inputs = {key: value.to(model.device) for key, value in inputs.items()}
+    keep = targets != IGNORE
+    if spec.family == "seq2seq":
+        logits = model(**inputs).logits[keep]  # (N, V)
+    else:
+        with head_on(model.get_output_embeddings(), keep):
+            logits = model(**inputs, use_cache=False).logits[0]
+    return _by_row(logits, targets[keep], keep.nonzero()[:, 0], len(pairs))
+
+
+def _by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, n: int) -> list[Found]:
+    """Sum log p over each row's targets.
+
+    Args:
+        logits: shape (N, V).
+        targets: shape (N,).
+        rows: the row of each target, shape (N,).
+        n: number of rows.
+    """
+    lost = functional.cross_entropy(logits.float(), targets, reduction="none").double()
+    missed = (logits.argmax(dim=-1) != targets).double()
+    sums = torch.zeros(2, n, dtype=torch.float64, device=logits.device)
+    sums.index_add_(1, rows, torch.stack([lost, missed]))
+    return [Found(-nats, wrong == 0) for nats, wrong in sums.T.tolist()]
+
+
+def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+    """Run each context once, and all its options from the repeated cache."""
+    fill = spec.tokenizer.pad_token_id
+    contexts = [one.context for one in batch]
+    inputs = pad(contexts, fill, left=True).to(model.device)  # (B, C)
+    mask = pad([[1] * len(context) for context in contexts], 0, left=True).to(model.device)
+    # Padding on the left shifts the places: each context's positions start at its own 0.
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     first = model(
         input_ids=inputs, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1
     )
-    columns = []
-    for k in range(len(answers[0])):
-        choice = [row[k] for row in answers]
-        targets = pad(choice, IGNORE).to(model.device)  # (B, A)
-        logits = first.logits[:, -1:]  # (B, 1, V)
-        steps = targets.shape[1] - 1
-        if steps:
-            spoken = pad([row[:-1] for row in choice], fill).to(model.device)[:, :steps]
-            seen = (targets[:, :steps] != IGNORE).long()
-            after = model(
-                input_ids=spoken,
-                attention_mask=torch.cat([mask, seen], dim=1),
-                position_ids=places[:, -1:] + 1 + torch.arange(steps, device=model.device),
-                # A copy, because running on extends it; not every kind of cache can be cut back.
-                past_key_values=copy.deepcopy(first.past_key_values),
-                use_cache=True,
-            )
-            logits = torch.cat([logits, after.logits], dim=1)
-        columns.append(_log_probability(logits, targets))
-    return columns
-
-
-def _seq2seq(
-    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
-) -> list[torch.Tensor]:
-    inputs = pad(prompts, encoder.tokenizer.pad_token_id).to(model.device)
-    mask = pad([[1] * len(prompt) for prompt in prompts], 0).to(model.device)
-    encoded = model.get_encoder()(input_ids=inputs, attention_mask=mask)
-    columns = []
-    for k in range(len(answers[0])):
-        targets = pad([row[k] for row in answers], IGNORE).to(model.device)
-        logits = model(
-            encoder_outputs=encoded,
-            attention_mask=mask,
-            decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
-        ).logits
-        columns.append(_log_probability(logits, targets))
-    return columns
-
-
-def _whole(
-    model: Any, encoder: Encoder, prompts: list[list[int]], answers: list[list[list[int]]]
-) -> list[torch.Tensor]:
-    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    batcher = collate(encoder.spec, shift)
-    columns = []
-    for k in range(len(answers[0])):
-        pairs = zip(prompts, (row[k] for row in answers), strict=True)
-        batch = batcher([Encoded("", prompt, answer, None, 0, 0) for prompt, answer in pairs])
-        batch.pop("shift_labels", None)
-        targets = batch.pop("labels").to(model.device)
-        inputs = {key: value.to(model.device) for key, value in batch.items()}
-        keep = targets != IGNORE
-        with quiet():
-            if encoder.spec.family == "seq2seq":
-                logits = model(**inputs).logits[keep]  # (N, V)
-            else:
-                with head_on(model.get_output_embeddings(), keep):
-                    logits = model(**inputs, use_cache=False).logits[0]
-        lost = functional.cross_entropy(logits.float(), targets[keep], reduction="none")
-        total = torch.zeros(len(prompts), device=model.device)
-        columns.append(-total.index_add_(0, keep.nonzero()[:, 0], lost))
-    return columns
-
-
-def _log_probability(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Sum log p over the targets: (B, A, V) and (B, A) to (B,)."""
-    negative = functional.cross_entropy(
-        logits.float().transpose(1, 2), targets, ignore_index=IGNORE, reduction="none"
+    cache = first.past_key_values
+    if not hasattr(cache, "batch_select_indices"):  # a cache of the model's own kind, or none
+        return _each(model, spec, batch)
+    options = [ids for one in batch for ids in one.options]
+    owner = _owners(batch).to(model.device)  # (K,) the question of each option
+    targets = pad(options, IGNORE).to(model.device)  # (K, A)
+    keep = targets != IGNORE
+    rows = keep.nonzero()[:, 0]
+    logits = first.logits[:, -1][owner]  # (K, V), of each option's first token
+    found = _by_row(
+        logits, targets[:, 0], torch.arange(len(options), device=owner.device), len(options)
     )
-    return -negative.sum(dim=1)
+    steps = targets.shape[1] - 1
+    if steps:
+        cache.batch_select_indices(owner)
+        seen = keep[:, 1:]
+        rows = seen.nonzero()[:, 0]
+        with head_on(model.get_output_embeddings(), seen):
+            logits = model(
+                input_ids=pad([ids[:-1] or [fill] for ids in options], fill).to(model.device),
+                attention_mask=torch.cat([mask[owner], seen.long()], dim=1),
+                position_ids=places[owner][:, -1:] + 1 + torch.arange(steps, device=model.device),
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[0]  # (N, V)
+        rest = _by_row(logits, targets[:, 1:][seen], rows, len(options))
+        found = [
+            Found(one.loglikelihood + two.loglikelihood, one.greedy and two.greedy)
+            for one, two in zip(found, rest, strict=True)
+        ]
+    return _by_context(batch, found)
+
+
+def _shared_seq2seq(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+    """Encode each context once, and decode all its options from it."""
+    contexts = [one.context for one in batch]
+    inputs = pad(contexts, spec.tokenizer.pad_token_id).to(model.device)
+    mask = pad([[1] * len(context) for context in contexts], 0).to(model.device)
+    encoded = model.get_encoder()(input_ids=inputs, attention_mask=mask)
+    owner = _owners(batch).to(model.device)
+    encoded.last_hidden_state = encoded.last_hidden_state[owner]
+    options = [ids for one in batch for ids in one.options]
+    targets = pad(options, IGNORE).to(model.device)
+    keep = targets != IGNORE
+    logits = model(
+        encoder_outputs=encoded,
+        attention_mask=mask[owner],
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
+    ).logits[keep]
+    found = _by_row(logits, targets[keep], keep.nonzero()[:, 0], len(options))
+    return _by_context(batch, found)
+
+
+def _owners(batch: Sequence[Asked]) -> torch.Tensor:
+    counts = torch.tensor([len(one.options) for one in batch])
+    return torch.arange(len(batch)).repeat_interleave(counts)
+
+
+def _by_context(batch: Sequence[Asked], found: Sequence[Found]) -> list[list[Found]]:
+    values = iter(found)
+    return [[next(values) for _ in one.options] for one in batch]

@@ -15,7 +15,7 @@ from loratory.progress import Progress
 from loratory.records import Example, Prediction
 from loratory.tuning.encode import Encoded, Encoder, collate
 from loratory.tuning.generate import generate, sorted_batches
-from loratory.tuning.likelihood import loglikelihoods
+from loratory.tuning.likelihood import Asked, loglikelihoods
 
 __all__ = ["predict"]
 
@@ -116,10 +116,12 @@ def _label_words(
     progress: Progress,
 ) -> list[list[float]]:
     scores: list[list[float]] = [[] for _ in rows]
-    prompts = [row.prompt for row in rows]
-    answers = [encoder.choices(example) for example in examples]
-    for found in loglikelihoods(model, encoder, prompts, answers, decode.batch_size):
-        scores[found.row] = found.values
+    asked = [
+        Asked(row.prompt, encoder.choices(example))
+        for row, example in zip(rows, examples, strict=True)
+    ]
+    for i, found in loglikelihoods(model, encoder.spec, asked, decode.batch_size):
+        scores[i] = [option.loglikelihood for option in found]
         progress.advance(1)
     return scores
 

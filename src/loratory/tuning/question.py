@@ -9,7 +9,7 @@ token, or the end token of a tokenizer that has no first one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from loratory.errors import ModelError
@@ -17,7 +17,7 @@ from loratory.tasks.probes.base import Item
 from loratory.tuning.control import guard, tokens
 from loratory.tuning.model import Resolved
 
-__all__ = ["Question", "first_tokens", "plain_tokens", "questions_of", "split"]
+__all__ = ["Question", "first_tokens", "plain_tokens", "questions_of"]
 
 
 class Question(NamedTuple):
@@ -30,14 +30,6 @@ class Question(NamedTuple):
     """At least one token."""
     options: list[list[int]]
     characters: list[int]
-
-    @property
-    def length(self) -> int:
-        return len(self.context) + max(map(len, self.options))
-
-    @property
-    def targets(self) -> int:
-        return len(self.options) * max(map(len, self.options))
 
 
 def questions_of(
@@ -127,12 +119,3 @@ def _cut(spec: Resolved, text: str, ids: list[int], room: int) -> tuple[str, lis
     kept = ids[:room]
     # A token may end within a character, whose first bytes decode to nothing legible.
     return spec.tokenizer.decode(kept).rstrip("\ufffd"), kept
-
-
-def split(questions: Sequence[Question]) -> list[Question]:
-    """Return questions with one option each."""
-    return [
-        Question(q.item, [place], q.context, [ids], [size])
-        for q in questions
-        for place, ids, size in zip(q.places, q.options, q.characters, strict=True)
-    ]
