@@ -1,5 +1,6 @@
 # make demo   fine-tune a real model on real text, and see whether it got better
 # make test   every test
+# make bench  speed and memory beside other tools (DATA=folder; an hour or more)
 # make check  what every commit passes: ruff, mypy, import-linter, the fast tests
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fast lint lock clean
+.PHONY: help demo test bench check fast lint lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -31,6 +32,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) -q
+
+# The other tools come without their dependencies: what they need of ours is there already.
+DATA ?= data
+bench: $(VENV)/.installed
+	$(PIP) install --progress-bar off --no-deps -r requirements-bench.lock
+	$(BIN)/python -m benchmarks.speed $(DATA)
 
 check: lint fast
 

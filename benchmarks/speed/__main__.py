@@ -1,8 +1,9 @@
 """`python -m benchmarks.speed DATA [--rows 64] [--rounds 3] [--tools slides,trl,plain,loratory]`.
 
-DATA is a folder with `summarization/scitldr_*.jsonl`. SmolLM2-135M-Instruct is trained on short
-texts (docstrings) and on longer ones (SciTLDR) by each tool, in turns; what each adapter makes of
-held-out rows is measured in the same way for all. `pip install trl` before.
+DATA is a folder with `summarization/scitldr_*.jsonl` and `forgetting/arc_easy.jsonl`.
+SmolLM2-135M-Instruct is trained on short texts (docstrings) and on longer ones (SciTLDR) by each
+tool, in turns; what each adapter makes of held-out rows is measured in the same way for all. Then
+the tools answer the held-out rows, and judge multiple choice. `make bench` installs the others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from loratory.tuning.model import Resolved, load
 RESULTS = Path(__file__).parent.parent / "results"
 TOOLS = ("slides", "trl", "plain", "loratory")
 ANSWERERS = ("one by one", "eights", "loratory")
+JUDGES = ("lm-eval", "loratory")
 HELD_OUT = 60
 
 
@@ -162,6 +164,20 @@ def decoded(task: Path, trained: Path, rounds: int) -> dict[str, Any]:
     return {"tools": taken, "same": sum(a == b for a, b in pairs) / len(pairs)}
 
 
+def judged(task: Path, items: Path, rounds: int) -> dict[str, Any]:
+    """Return what judging multiple choice took, by tool, and how far apart their numbers are."""
+    taken: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        for tool in JUDGES:
+            taken.setdefault(tool, []).append(once("likelihood", tool, task, items))
+            print(tool, taken[tool][-1]["seconds"], flush=True)
+    sides = [[value for row in runs[0]["said"] for value in row] for runs in taken.values()]
+    for run in (run for runs in taken.values() for run in runs):
+        run.pop("said")
+    apart = [abs(a - b) for a, b in zip(*sides, strict=True)]
+    return {"tools": taken, "apart": statistics.median(apart), "furthest": max(apart)}
+
+
 def main() -> None:
     """Let the tools take turns, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -180,6 +196,7 @@ def main() -> None:
         "gemm_peak": [gemm_peak()],
         "training": {},
         "decoding": {},
+        "likelihood": {},
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -207,6 +224,9 @@ def main() -> None:
             }
             result["decoding"][name] = decoded(file, folder / f"{name}-loratory-0", given.rounds)
             keep(result, given.results)
+        items = given.data.absolute() / "forgetting/arc_easy.jsonl"
+        result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)
+        keep(result, given.results)
     print(table(result))
 
 
@@ -267,18 +287,37 @@ def table(result: Mapping[str, Any]) -> str:
             "| tool | rows a second | times the first | peak memory |",
             "|---|--:|--:|--:|",
         ]
-        rates = {
-            tool: statistics.median(run["rows"] / run["seconds"] for run in runs)
-            for tool, runs in part["tools"].items()
-        }
-        for tool, rate in rates.items():
-            memory = statistics.median(run["peak_bytes"] for run in part["tools"][tool])
-            lines.append(
-                f"| {tool} | {rate:.2f} | {rate / next(iter(rates.values())):.1f} | "
-                f"{memory / 2**30:.2f} GiB |"
-            )
+        lines += _rates(part["tools"])
+    for name, part in result["likelihood"].items():
+        lines += [
+            "",
+            f"## Multiple choice, {name}",
+            "",
+            "The base model judges the options of questions. The tools' log-likelihoods are "
+            f"{part['apart']:.3f} nats apart at the median, {part['furthest']:.2f} at most: both "
+            "compute in bfloat16.",
+            "",
+            "| tool | questions a second | times the first | peak memory |",
+            "|---|--:|--:|--:|",
+        ]
+        lines += _rates(part["tools"])
     lines += ["", f"{hardware_['cpu']}, {hardware_['cores']} cores."]
     return "\n".join(lines) + "\n"
+
+
+def _rates(tools: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    rates = {
+        tool: statistics.median(run["rows"] / run["seconds"] for run in runs)
+        for tool, runs in tools.items()
+    }
+    lines = []
+    for tool, rate in rates.items():
+        memory = statistics.median(run["peak_bytes"] for run in tools[tool])
+        lines.append(
+            f"| {tool} | {rate:.2f} | {rate / next(iter(rates.values())):.1f} | "
+            f"{memory / 2**30:.2f} GiB |"
+        )
+    return lines
 
 
 if __name__ == "__main__":

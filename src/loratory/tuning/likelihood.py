@@ -1,9 +1,11 @@
 """How likely a model finds given continuations: log p(option | context), summed over its tokens.
 
 Probes, pairs of sentences and classification by label words all rest on this. The context of
-several options is run once, and its key-value cache repeated for them, so that K options cost
-little more than one; the output head sees the places of options only. A model with trained vectors
-before its input would put them there at every call, so it is run on context and option whole.
+several options is run once: a decoder reads it and all options as one row, in which each option
+sees the context and itself alone (as in tree attention, Miao et al. 2024, arXiv 2305.09781). Where
+a model cannot, its key-value cache is repeated for the options. The output head sees the places of
+options only. A model with trained vectors before its input would put them there at every call, so
+it is run on context and option whole.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch.nn import functional
 from loratory.methods.base import quiet
 from loratory.tuning.encode import IGNORE, Encoded, collate, pad
 from loratory.tuning.generate import sorted_batches, virtual_tokens
+from loratory.tuning.greedy import can_decode
 from loratory.tuning.loss import head_on, whole_head
 from loratory.tuning.model import Resolved
 
@@ -37,8 +40,8 @@ class Asked(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Return the tokens of the context and its longest option."""
-        return len(self.context) + max(map(len, self.options))
+        """Return the tokens of the context and all options."""
+        return len(self.context) + sum(map(len, self.options))
 
     @property
     def targets(self) -> int:
@@ -69,7 +72,9 @@ def loglikelihoods(
     apart = bool(virtual_tokens(model))  # nothing can be run apart from trained vectors
     single = [i for i, one in enumerate(asked) if apart or len(one.options) == 1]
     several = [i for i, one in enumerate(asked) if not apart and len(one.options) > 1]
-    shared = _shared_seq2seq if spec.family == "seq2seq" else _shared_causal
+    shared: Answer = _shared_seq2seq
+    if spec.family == "causal":
+        shared = _tree if _takes_trees(model) else _shared_causal
     ways: tuple[tuple[list[int], Answer], ...] = ((single, _each), (several, shared))
     for places, answer in ways:
         for batch in _batches([asked[i] for i in places], batch_size):
@@ -131,6 +136,51 @@ def _by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, n: 
     sums = torch.zeros(2, n, dtype=torch.float64, device=logits.device)
     sums.index_add_(1, rows, torch.stack([lost, missed]))
     return [Found(-nats, wrong == 0) for nats, wrong in sums.T.tolist()]
+
+
+def _takes_trees(model: Any) -> bool:
+    """Return whether a decoder takes a mask for every pair of places, and each place's position."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return getattr(inner.config, "_attn_implementation", None) == "sdpa" and can_decode(inner)
+
+
+def _tree(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+    """Run each context and all its options as one row; options do not see each other."""
+    fill, device = spec.tokenizer.pad_token_id, model.device
+    rows, places, parts = [], [], []  # tokens, positions, and the option of each place from 1
+    for context, options in batch:
+        spoken = [option[:-1] for option in options]
+        rows.append([*context, *(token for ids in spoken for token in ids)])
+        first = range(len(context))
+        places.append([*first, *(len(context) + i for ids in spoken for i in range(len(ids)))])
+        parts.append([0 for _ in first] + [k for k, ids in enumerate(spoken, 1) for _ in ids])
+    ids, positions = (pad(x, fill if x is rows else 0).to(device) for x in (rows, places))  # (B, T)
+    part = pad(parts, -1).to(device)
+    sees = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])  # (B, T, T)
+    mask = sees.tril().unsqueeze(1)
+    lengths = torch.tensor([len(one.context) for one in batch], device=device)
+    read = torch.arange(ids.shape[1], device=device) >= lengths[:, None] - 1
+    read &= part >= 0  # the context's last token, and every option's
+    with head_on(model.get_output_embeddings(), read):
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+        ).logits[0]  # (N, V)
+    logits = logits.float()
+    whole, best = logits.logsumexp(dim=-1), logits.argmax(dim=-1)
+    found, start = [], 0
+    for one in batch:
+        after = start + 1  # of the first option's tokens but its last
+        told = []
+        for option in one.options:
+            stop = after + len(option) - 1
+            at = torch.tensor([start, *range(after, stop)], device=device)
+            said = torch.tensor(option, device=device)
+            chances = (logits[at, said] - whole[at]).double().sum()
+            told.append(Found(float(chances), bool((best[at] == said).all())))
+            after = stop
+        found.append(told)
+        start = after
+    return found
 
 
 def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
