@@ -72,6 +72,14 @@ def test_layers_of_one_input_are_a_group(tiny_models):
         assert found.attention == (not torch.cuda.is_available())
 
 
+def test_for_answers_only_lora_is_fused(tiny_models):
+    """The base model answers by its own norms and attention, and so must the tuned one."""
+    spec, model = attached(tiny_models("llama"), "llama")
+    with accelerated(model, spec.family, training=False) as found:
+        assert (found.layers, found.groups, found.norms, found.attention) == (14, 4, 0, False)
+        assert model.get_base_model().config._attn_implementation == "sdpa"
+
+
 def test_layers_that_come_to_share_an_input_only_once_are_right_all_the_same(tiny_models):
     """What a group found for one input is not given for another."""
     spec, model = attached(tiny_models("llama"), "llama")

@@ -30,6 +30,10 @@ TARGETS = 1024
 wide, are the largest tensor."""
 
 
+FEW = 128
+"""Rows of logits that are float32 at once."""
+
+
 class Asked(NamedTuple):
     """Options with one context in common, encoded."""
 
@@ -165,8 +169,7 @@ def _tree(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found
         logits = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).logits[0]  # (N, V)
-    logits = logits.float()
-    whole, best = logits.logsumexp(dim=-1), logits.argmax(dim=-1)
+    whole, best = _normalisers(logits), logits.argmax(dim=-1)
     found, start = [], 0
     for one in batch:
         after = start + 1  # of the first option's tokens but its last
@@ -175,12 +178,17 @@ def _tree(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found
             stop = after + len(option) - 1
             at = torch.tensor([start, *range(after, stop)], device=device)
             said = torch.tensor(option, device=device)
-            chances = (logits[at, said] - whole[at]).double().sum()
+            chances = (logits[at, said].float() - whole[at]).double().sum()
             told.append(Found(float(chances), bool((best[at] == said).all())))
             after = stop
         found.append(told)
         start = after
     return found
+
+
+def _normalisers(logits: torch.Tensor) -> torch.Tensor:
+    """Return log Σ exp of each row, (N, V) to (N,), with few rows in float32 at a time."""
+    return torch.cat([part.float().logsumexp(dim=-1) for part in logits.split(FEW)])
 
 
 def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
