@@ -35,6 +35,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 TOOLS = ("slides", "trl", "plain", "loratory")
 ANSWERERS = ("one by one", "eights", "loratory")
 JUDGES = ("lm-eval", "loratory")
+COMMANDS = ("trl", "loratory")
 HELD_OUT = 60
 
 
@@ -178,6 +179,18 @@ def judged(task: Path, items: Path, rounds: int) -> dict[str, Any]:
     return {"tools": taken, "apart": statistics.median(apart), "furthest": max(apart)}
 
 
+def starts(rounds: int) -> dict[str, list[float]]:
+    """Return how long each command takes to print its help, in seconds."""
+    folder = Path(sys.executable).parent
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds + 1):  # the first fills the file system's cache
+        for name in COMMANDS:
+            began = time.perf_counter()
+            subprocess.run([folder / name, "--help"], capture_output=True, check=True)
+            taken.setdefault(name, []).append(time.perf_counter() - began)
+    return {name: seconds[1:] for name, seconds in taken.items()}
+
+
 def main() -> None:
     """Let the tools take turns, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -194,6 +207,7 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
         "gemm_peak": [gemm_peak()],
+        "starts": starts(given.rounds),
         "training": {},
         "decoding": {},
         "likelihood": {},
@@ -301,7 +315,17 @@ def table(result: Mapping[str, Any]) -> str:
             "|---|--:|--:|--:|",
         ]
         lines += _rates(part["tools"])
-    lines += ["", f"{hardware_['cpu']}, {hardware_['cores']} cores."]
+    times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
+    share = times["loratory"] / times["trl"]
+    lines += [
+        "",
+        "## Starting",
+        "",
+        f"`loratory --help` takes {times['loratory']:.2f} s, `trl --help` {times['trl']:.2f} s: "
+        f"{share:.2f} of it.",
+        "",
+        f"{hardware_['cpu']}, {hardware_['cores']} cores.",
+    ]
     return "\n".join(lines) + "\n"
 
 
