@@ -1,6 +1,6 @@
 """Does fine-tuning improve real tasks, over the base model and over trivial baselines?
 
-    python benchmarks/quality.py DATA [NAME …]
+    python -m benchmarks.quality DATA [NAME …]
 
 DATA is a folder with `summarization/scitldr_*.jsonl`, `sentiment/sst5_*.jsonl` and
 `sentiment/amazon_alexa_stars.jsonl`. Runs each recipe below and writes its scores, its
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import loratory
+from benchmarks.facts import facts
 from loratory.cli.console import progress
 from loratory.codec import from_dict, to_dict
-from loratory.config import from_mapping, to_mapping
+from loratory.config import from_mapping
 from loratory.evaluation.baseline import best_baselines
 from loratory.records import Comparison, Score
 from loratory.report import wording
@@ -137,19 +138,8 @@ def _keep(name: str, run: loratory.Run, data: Path) -> None:
     """Add one run to the results file, and write the table anew."""
     file = RESULTS / "quality.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    manifest = run.manifest()
-    recipe = json.dumps(to_mapping(run.config)).replace(f"{data}/", "DATA/")
-    results[name] = {
-        "recipe": {**json.loads(recipe), "output_dir": "runs"},
-        "comparison": [to_dict(item) for item in run.comparison()],
-        "scores": {k: [to_dict(x) for x in items] for k, items in run.scores().items()},
-        "training": manifest["training"],
-        "model": manifest["model"],
-        "rows": manifest["data"]["rows"],
-        "durations": manifest["durations"],
-        "hardware": manifest["hardware"],
-        "versions": manifest["versions"],
-    }
+    scores = {k: [to_dict(x) for x in items] for k, items in run.scores().items()}
+    results[name] = {**facts(run, data), "scores": scores}
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (RESULTS / "quality.md").write_text(_table(results), encoding="utf-8")

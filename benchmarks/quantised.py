@@ -23,7 +23,8 @@ from loratory.config import ModelConfig
 from loratory.methods.lora import Lora
 from loratory.progress import Silent
 from loratory.tasks.summarization import Summarization
-from loratory.tuning.encode import Encoded, Encoder, collate
+from loratory.tuning.batch import collate
+from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import empty, load, resolve
 from loratory.tuning.quantize import weight_bytes

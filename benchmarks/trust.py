@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import loratory
+from benchmarks.facts import facts
 from loratory import pipeline
 from loratory.cli.console import progress
 from loratory.codec import from_dict, to_dict
-from loratory.config import from_mapping, to_mapping
+from loratory.config import from_mapping
 from loratory.records import Comparison, Finding
 from loratory.report import wording
 
@@ -32,7 +33,25 @@ METRIC = {"sst5": "accuracy", "scitldr": "rougeL"}
 LABELS = ["very negative", "negative", "neutral", "positive", "very positive"]
 PROBES = ("arc_easy", "piqa", "openbook_qa", "lambada_openai")
 QUESTIONS = ("leakage", "overfitting", "forgetting", "bias")
-FORGETFUL = {"learning_rate": 3e-3, "lr_scheduler_type": "constant", "eval_steps": 1000}
+USUAL = {
+    "num_train_epochs": 2,
+    "learning_rate": 5e-4,
+    "eval_steps": 0.25,
+    "early_stopping_patience": 2,
+}
+OVERFITTED = {
+    "num_train_epochs": 12,
+    "learning_rate": 1e-3,
+    "eval_steps": 0.125,
+    "early_stopping_patience": None,
+}
+FORGETFUL = {
+    "num_train_epochs": 5,
+    "learning_rate": 3e-3,
+    "lr_scheduler_type": "constant",
+    "eval_steps": 1000,
+    "early_stopping_patience": None,
+}
 """Six times the rate that suits this task; only the last state is validated, and so it is kept."""
 SCALED = "forgetful"
 
@@ -72,44 +91,24 @@ def recipes(data: Path, rows: int, test: int, items: int) -> dict[str, dict[str,
         kept = recipe["data"]["train_rows"]
         few = {**recipe["data"], "train_rows": kept // 5}
 
-        def of(
-            name: str,
-            train: Mapping[str, Any],
-            data: Mapping[str, Any] = few,
-            recipe: Mapping[str, Any] = recipe,
-            task: str = task,
-            **more: Any,
-        ) -> dict[str, Any]:
-            return {
-                **recipe,
-                "name": f"{task}-{name.replace(' ', '-')}",
-                "data": data,
-                "train": {"num_train_epochs": 5, "early_stopping_patience": None, **train},
-                **more,
-            }
-
-        usual = {"learning_rate": 5e-4, "eval_steps": 0.25}
-        found[task] = {
-            "as one would": of(
-                "as one would",
-                {**usual, "num_train_epochs": 2, "early_stopping_patience": 2},
-                recipe["data"],
-            ),
-            "overfitted": of(
-                "overfitted", {"learning_rate": 1e-3, "num_train_epochs": 12, "eval_steps": 0.125}
-            ),
-            "forgetful": of("forgetful", FORGETFUL),
-            "with KL": of("with KL", FORGETFUL, remedy={"kl_weight": 1.0}),
-            "with replay": of("with replay", FORGETFUL, remedy={"replay_share": 0.5}),
+        changes: dict[str, dict[str, Any]] = {
+            "as one would": {"train": USUAL, "data": recipe["data"]},
+            "overfitted": {"train": OVERFITTED},
+            "forgetful": {"train": FORGETFUL},
+            "with KL": {"train": FORGETFUL, "remedy": {"kl_weight": 1.0}},
+            "with replay": {"train": FORGETFUL, "remedy": {"replay_share": 0.5}},
         }
         if task == "scitldr":
-            found[task]["with L2"] = of("with L2", FORGETFUL, remedy={"l2_weight": 0.01})
-            few_usual = {**FORGETFUL, "learning_rate": 5e-4}
-            found[task]["lower rate"] = of("lower rate", few_usual)
-            corda = {"name": "lora", "r": 8, "lora_alpha": 8, "init_lora_weights": "corda"}
-            found[task]["from CorDA"] = of(
-                "from CorDA", {**few_usual, "learning_rate": 5e-5}, method=corda
-            )
+            changes["with L2"] = {"train": FORGETFUL, "remedy": {"l2_weight": 0.01}}
+            changes["lower rate"] = {"train": {**FORGETFUL, "learning_rate": 5e-4}}
+            changes["from CorDA"] = {
+                "train": {**FORGETFUL, "learning_rate": 5e-5},
+                "method": {"name": "lora", "r": 8, "lora_alpha": 8, "init_lora_weights": "corda"},
+            }
+        found[task] = {
+            name: {**recipe, "data": few, "name": f"{task}-{name.replace(' ', '-')}", **change}
+            for name, change in changes.items()
+        }
     return found
 
 
@@ -169,18 +168,8 @@ def _keep(task: str, name: str, run: loratory.Run, data: Path, folder: Path) -> 
     """Add one run to the results file, and write the tables anew."""
     file = folder / "trust.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    manifest = run.manifest()
-    recipe = json.dumps(to_mapping(run.config)).replace(f"{data}/", "DATA/")
-    results.setdefault(task, {})[name] = {
-        "recipe": {**json.loads(recipe), "output_dir": "runs"},
-        "comparison": [to_dict(item) for item in run.comparison()],
-        "findings": {key: to_dict(item) for key, item in run.findings().items()},
-        "training": manifest["training"],
-        "rows": manifest["data"]["rows"],
-        "durations": manifest["durations"],
-        "hardware": manifest["hardware"],
-        "versions": manifest["versions"],
-    }
+    findings = {key: to_dict(item) for key, item in run.findings().items()}
+    results.setdefault(task, {})[name] = {**facts(run, data), "findings": findings}
     folder.mkdir(exist_ok=True)
     text = json.dumps(results, indent=1, ensure_ascii=False).replace(str(data), "DATA")
     file.write_text(text + "\n", encoding="utf-8")

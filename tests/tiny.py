@@ -196,7 +196,7 @@ def rows(spec, n: int):
 
 def collated(spec, model, rows):
     """Encoded rows as one batch, as a training of the model has it."""
-    from loratory.tuning.encode import collate
+    from loratory.tuning.batch import collate
 
     return collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None))(rows)
 

@@ -9,7 +9,9 @@ the tools answer the held-out rows, and judge multiple choice. `make bench` inst
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import operator
 import statistics
 import subprocess
 import sys
@@ -26,10 +28,9 @@ from loratory.config import from_mapping
 from loratory.pipeline import check
 from loratory.progress import Silent
 from loratory.runs.environment import hardware, versions
-from loratory.tuning.encode import Encoded, collate
-from loratory.tuning.generate import sorted_batches
-from loratory.tuning.loss import loss_sum
+from loratory.tuning.encode import Encoded
 from loratory.tuning.model import Resolved, load
+from loratory.tuning.validation import mean_loss
 
 RESULTS = Path(__file__).parent.parent / "results"
 TOOLS = ("slides", "trl", "plain", "loratory")
@@ -96,14 +97,9 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
 
 
 def held_out_loss(spec: Resolved, adapter: Path, rows: Sequence[Encoded]) -> float:
-    """Return the mean loss of a supervised token, in nats."""
-    model = PeftModel.from_pretrained(load(spec, (), 0).model, str(adapter)).eval()
-    sums, batcher = torch.zeros(2, dtype=torch.float64), collate(spec)
-    for batch in sorted_batches([row.length for row in rows], 8):
-        with torch.inference_mode():
-            found = loss_sum(model, batcher([rows[i] for i in batch]))
-        sums += torch.stack([x.double() for x in found])
-    return float(sums[0] / sums[1])
+    """Return the mean loss of a supervised token under an adapter, in nats."""
+    model = PeftModel.from_pretrained(load(spec, (), 0).model, str(adapter))
+    return mean_loss(model, spec, rows, 8)
 
 
 def gemm_peak() -> float:
@@ -151,31 +147,30 @@ def once(work: str, tool: str, task: Path, out: Path) -> dict[str, Any]:
     return result
 
 
-def decoded(task: Path, trained: Path, rounds: int) -> dict[str, Any]:
-    """Return what answering the held-out rows took, by tool, and how many answers are the same."""
-    taken: dict[str, list[dict[str, Any]]] = {}
+def turns(
+    work: str, tools: Sequence[str], rounds: int, task: Path, beside: Path
+) -> tuple[dict[str, list[dict[str, Any]]], list[list[Any]]]:
+    """Let tools take turns; return what each run took, and what each tool said the first time."""
+    taken: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
     for _ in range(rounds):
-        for tool in ANSWERERS:
-            taken.setdefault(tool, []).append(once("decoding", tool, task, trained / "adapter"))
-            print(tool, taken[tool][-1]["seconds"], flush=True)
-    said = {tool: runs[0].pop("said") for tool, runs in taken.items()}
-    for run in (run for runs in taken.values() for run in runs):
-        run.pop("said", None)
-    pairs = list(zip(said["eights"], said["loratory"], strict=True))
-    return {"tools": taken, "same": sum(a == b for a, b in pairs) / len(pairs)}
+        for tool in tools:
+            taken[tool].append(once(work, tool, task, beside))
+            print(work, tool, taken[tool][-1]["seconds"], flush=True)
+    said = [[run.pop("said") for run in runs] for runs in taken.values()]
+    return taken, [rounds_[0] for rounds_ in said]
+
+
+def decoded(task: Path, adapter: Path, rounds: int) -> dict[str, Any]:
+    """Return what answering the held-out rows took, by tool, and how many answers are the same."""
+    taken, (_, eights, ours) = turns("decoding", ANSWERERS, rounds, task, adapter)
+    return {"tools": taken, "same": statistics.mean(map(operator.eq, eights, ours))}
 
 
 def judged(task: Path, items: Path, rounds: int) -> dict[str, Any]:
     """Return what judging multiple choice took, by tool, and how far apart their numbers are."""
-    taken: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(rounds):
-        for tool in JUDGES:
-            taken.setdefault(tool, []).append(once("likelihood", tool, task, items))
-            print(tool, taken[tool][-1]["seconds"], flush=True)
-    sides = [[value for row in runs[0]["said"] for value in row] for runs in taken.values()]
-    for run in (run for runs in taken.values() for run in runs):
-        run.pop("said")
-    apart = [abs(a - b) for a, b in zip(*sides, strict=True)]
+    taken, said = turns("likelihood", JUDGES, rounds, task, items)
+    theirs, ours = (itertools.chain.from_iterable(rows) for rows in said)
+    apart = [abs(a - b) for a, b in zip(theirs, ours, strict=True)]
     return {"tools": taken, "apart": statistics.median(apart), "furthest": max(apart)}
 
 
@@ -236,7 +231,9 @@ def main() -> None:
                     for tool, runs in taken.items()
                 },
             }
-            result["decoding"][name] = decoded(file, folder / f"{name}-loratory-0", given.rounds)
+            result["decoding"][name] = decoded(
+                file, folder / f"{name}-loratory-0/adapter", given.rounds
+            )
             keep(result, given.results)
         items = given.data.absolute() / "forgetting/arc_easy.jsonl"
         result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)

@@ -10,13 +10,14 @@ All answer greedily, with the adapter on the model. A last line of JSON has the 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from benchmarks.speed import tell
 
 FEW = 16
 """Rows that are answered one by one; the rate is all that is compared."""
@@ -57,29 +58,24 @@ def loratory(task: dict[str, Any], adapter: str) -> Any:
     from loratory.progress import Silent
     from loratory.tuning.adapter import with_adapter
     from loratory.tuning.fused import accelerated
-    from loratory.tuning.greedy import greedy, most_rows
+    from loratory.tuning.greedy import greedy
     from loratory.tuning.model import load, resolve
 
     spec = resolve(ModelConfig(name=task["model"]), classify=False, progress=Silent())
     model = with_adapter(load(spec, (), 0), Path(adapter))
     rows = [row["prompt_ids"] for row in task["test"]]
-    longest = max(map(len, rows)) + task["max_new_tokens"]
-    size = min(DecodeConfig().batch_size, most_rows(model, longest))
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-    said: dict[int, list[int]] = {}
     began = time.perf_counter()
-    with accelerated(model, "causal", training=False), torch.inference_mode():
-        for start in range(0, len(rows), size):
-            part = order[start : start + size]
-            found = greedy(
-                model,
-                [rows[i] for i in part],
-                stops={task["stop"]},
-                fill=spec.tokenizer.pad_token_id,
-                max_new_tokens=task["max_new_tokens"],
-            )
-            said |= dict(zip(part, found, strict=True))
-    return time.perf_counter() - began, [said[i] for i in range(len(rows))]
+    with accelerated(model, "causal", training=False):
+        found = greedy(
+            model,
+            rows,
+            stops={task["stop"]},
+            fill=spec.tokenizer.pad_token_id,
+            max_new_tokens=task["max_new_tokens"],
+            batch_size=DecodeConfig().batch_size,
+        )
+        said = [ids for _, ids in sorted(found)]
+    return time.perf_counter() - began, said
 
 
 def main() -> None:
@@ -91,8 +87,7 @@ def main() -> None:
     else:
         size, dtype = (1, torch.float32) if tool == "one by one" else (8, torch.bfloat16)
         seconds, said = generated(given, adapter, size=size, dtype=dtype)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "rows": len(said), "peak_bytes": peak, "said": said}))
+    tell(seconds, len(said), said=said)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed import tell
 from loratory.tasks.probes import Item, load_probes
 
 ROWS = 200
@@ -68,8 +68,7 @@ def main() -> None:
     (items,) = load_probes([file], ROWS, 0).values()
     ways = {"lm-eval": harness, "loratory": loratory}
     seconds, said = ways[tool](model["model"], items)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "rows": len(items), "peak_bytes": peak, "said": said}))
+    tell(seconds, len(items), said=said)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -24,8 +23,36 @@ from typing import Any
 
 import torch
 
+from benchmarks.speed import tell
+
 RATE = 5e-4
 BATCH = 8
+ARGUMENTS: dict[str, Any] = {
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": BATCH,
+    "learning_rate": RATE,
+    "warmup_steps": 0.05,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "seed": 0,
+}
+"""Of transformers' Trainer and of TRL's alike."""
+LORA: dict[str, Any] = {
+    "r": 8,
+    "lora_alpha": 16,
+    "target_modules": "all-linear",
+    "task_type": "CAUSAL_LM",
+}
+
+
+def timed(trainer: Any, out: Path) -> float:
+    """Train and save the adapter; return the seconds of training."""
+    began = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - began
+    trainer.model.save_pretrained(out / "adapter")
+    return seconds
 
 
 def slides(task: dict[str, Any], out: Path) -> float:
@@ -41,7 +68,6 @@ def slides(task: dict[str, Any], out: Path) -> float:
 
     tokenizer = AutoTokenizer.from_pretrained(task["model"])
     model = AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32)
-    lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     rows = [
         tokenizer(
             row["prompt"] + row["completion"],
@@ -53,26 +79,12 @@ def slides(task: dict[str, Any], out: Path) -> float:
         for row in task["train"]
     ]
     trainer = Trainer(
-        model=get_peft_model(model, lora),
-        args=TrainingArguments(
-            output_dir=str(out / "slides"),
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            warmup_steps=0.05,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
-            seed=0,
-        ),
+        model=get_peft_model(model, LoraConfig(**LORA)),
+        args=TrainingArguments(output_dir=str(out / "slides"), **ARGUMENTS),
         train_dataset=rows,
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
     )
-    began = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - began
-    trainer.model.save_pretrained(out / "adapter")
-    return seconds
+    return timed(trainer, out)
 
 
 def trl(task: dict[str, Any], out: Path) -> float:
@@ -88,31 +100,17 @@ def trl(task: dict[str, Any], out: Path) -> float:
         processing_class=AutoTokenizer.from_pretrained(task["model"]),
         args=library.SFTConfig(
             output_dir=str(out / "trl"),
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            warmup_steps=0.05,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
-            seed=0,
+            **ARGUMENTS,
             bf16=False,  # the weights are bfloat16; autocast on top of it only costs
             gradient_checkpointing=False,
             completion_only_loss=True,
             train_sampling_strategy="group_by_length",
             max_length=512,
-            **task.get("trl", {}),
         ),
         train_dataset=Dataset.from_list(keep),
-        peft_config=LoraConfig(
-            r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"
-        ),
+        peft_config=LoraConfig(**LORA),
     )
-    began = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - began
-    trainer.model.save_pretrained(out / "adapter")
-    return seconds
+    return timed(trainer, out)
 
 
 def plain(task: dict[str, Any], out: Path) -> float:
@@ -177,9 +175,7 @@ def main() -> None:
     out_path.mkdir(parents=True, exist_ok=True)
     given = json.loads(Path(task).read_text(encoding="utf-8"))
     seconds = TOOLS[tool](given, out_path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    said = {"seconds": seconds, "rows": len(given["train"]), "peak_bytes": peak}
-    print(json.dumps(said))
+    tell(seconds, len(given["train"]))
 
 
 if __name__ == "__main__":

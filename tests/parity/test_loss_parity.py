@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from loratory.tuning.encode import IGNORE, pad
+from loratory.tuning.batch import IGNORE, pad
 from loratory.tuning.loss import head_on, loss_sum
 from loratory.tuning.model import load
 

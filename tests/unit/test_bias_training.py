@@ -15,7 +15,7 @@ from loratory.methods.full import Full
 from loratory.progress import Silent
 from loratory.records import Comparison, Example, Finding
 from loratory.tasks.groups import augmented, read_list, read_pairs, swapped
-from loratory.tuning.encode import IGNORE, pad
+from loratory.tuning.batch import IGNORE, pad
 from loratory.tuning.judge import judge
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict

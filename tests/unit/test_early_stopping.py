@@ -17,7 +17,7 @@ from loratory.evaluation.overfitting import LOSSES, RowLosses
 from loratory.methods.lora import Lora
 from loratory.metrics.base import METRICS
 from loratory.tasks.summarization import Summarization
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.validation import goal_for, row_losses, sampled
 from tiny_run import KillAt, Killed, Run

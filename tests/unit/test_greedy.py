@@ -11,7 +11,7 @@ from transformers import DynamicCache, GenerationConfig
 import tiny
 from loratory.methods.lora import Lora
 from loratory.tuning import greedy as own
-from loratory.tuning.encode import pad
+from loratory.tuning.batch import pad
 from loratory.tuning.fused import accelerated
 from loratory.tuning.model import load
 
@@ -51,15 +51,16 @@ def theirs(model, spec, prompts, stops, most, ngram):
 
 
 def ours(model, spec, prompts, stops, most, ngram):
-    with torch.inference_mode():
-        return own.greedy(
-            model,
-            prompts,
-            stops=stops,
-            fill=spec.tokenizer.pad_token_id,
-            max_new_tokens=most,
-            no_repeat_ngram_size=ngram,
-        )
+    found = own.greedy(
+        model,
+        prompts,
+        stops=stops,
+        fill=spec.tokenizer.pad_token_id,
+        max_new_tokens=most,
+        no_repeat_ngram_size=ngram,
+        batch_size=len(prompts),
+    )
+    return [said for _, said in sorted(found)]
 
 
 @given(data=st.data(), ngram=st.sampled_from([0, 2, 3]), most=st.sampled_from([1, 2, 7, 20]))
@@ -130,8 +131,9 @@ def test_prompts_are_read_in_parts_of_like_length(ready, monkeypatch):
     expected = ours(model, spec, prompts, stops, 12, 0)
     for read in (1, max(map(len, prompts)), 10**6):
         monkeypatch.setattr(own, "READ", read)
-        parts = list(own._like_length(prompts))
-        assert sorted(i for part in parts for i in part) == list(range(len(prompts)))
+        longest_first = sorted(prompts, key=len, reverse=True)
+        parts = list(own._parts(longest_first))
+        assert [prompt for part in parts for prompt in part] == longest_first
         assert len(parts) == {1: len(prompts), 10**6: 1}.get(read, len(parts))
         assert ours(model, spec, prompts, stops, 12, 0) == expected
 

@@ -23,7 +23,7 @@ from loratory.records import Judgement
 from loratory.tasks.probes import load_probes
 from loratory.tasks.probes.base import Item, Option
 from loratory.tuning.judge import judge
-from loratory.tuning.likelihood import Asked, loglikelihoods
+from loratory.tuning.likelihood import Query, loglikelihoods
 from loratory.tuning.model import load
 from tiny_run import Run
 
@@ -191,7 +191,7 @@ def test_it_agrees_with_the_likelihood_of_label_words(tiny_models):
     item = choices(4)[3]
     contexts = spec.tokenizer(item.options[0].context)["input_ids"]
     answers = [spec.tokenizer(option.text)["input_ids"] for option in item.options]
-    ((_, expected),) = loglikelihoods(model, spec, [Asked(contexts, answers)], 1)
+    ((_, expected),) = loglikelihoods(model, spec, [Query(contexts, answers)], 1)
     (found,) = judged(model, spec, [item])
     assert found.loglikelihoods == pytest.approx([x.loglikelihood for x in expected], abs=1e-4)
 

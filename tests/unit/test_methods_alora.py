@@ -10,7 +10,7 @@ import torch
 from loratory.errors import DataError
 from loratory.methods.alora import ALora
 from loratory.tuning.adapter import with_adapter
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.fresh import greedy
 from loratory.tuning.model import load
 from tiny_run import Run

@@ -21,7 +21,7 @@ from loratory.progress import Silent
 from loratory.tuning.adapter import save_adapter, with_adapter
 from loratory.tuning.encode import check_lengths
 from loratory.tuning.generate import generate
-from loratory.tuning.likelihood import Asked, loglikelihoods
+from loratory.tuning.likelihood import Query, loglikelihoods
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
 
@@ -93,7 +93,7 @@ def test_likelihoods_are_those_of_plain_forward_passes(model_name, name, tuned):
     spec, model = tuned(model_name, name)
     prompts = [row.prompt for row in tiny.encoder(spec).all(tiny.examples(3))]
     answers = [[[20, 21, 1], [22, 1]]] * 3
-    asked = [Asked(*pair) for pair in zip(prompts, answers, strict=True)]
+    asked = [Query(*pair) for pair in zip(prompts, answers, strict=True)]
     for row, found in loglikelihoods(model, spec, asked, 3):
         for answer, (value, _) in zip(answers[row], found, strict=True):
             total = 0.0

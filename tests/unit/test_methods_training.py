@@ -18,7 +18,7 @@ from loratory.methods.p_tuning import PTuning
 from loratory.methods.prefix_tuning import PrefixTuning
 from loratory.methods.prompt_tuning import PromptTuning
 from loratory.tuning.adapter import with_adapter
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import load
 from loratory.tuning.trainer import scale_rates

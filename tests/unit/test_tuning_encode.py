@@ -9,7 +9,8 @@ from loratory.errors import DataError, ModelError
 from loratory.records import Example, Message
 from loratory.tasks.instruction import Instruction
 from loratory.tasks.summarization import Summarization
-from loratory.tuning.encode import IGNORE, check_lengths, collate, pad
+from loratory.tuning.batch import IGNORE, collate, pad
+from loratory.tuning.encode import check_lengths
 
 ANSWER = "The cat sat on the mat."
 ROW = Example(id="row 1", source="A cat, black as night, sat down.", references=(ANSWER,))

@@ -12,7 +12,8 @@ from crossed import crossed, few
 from loratory.config import DecodeConfig
 from loratory.progress import Silent
 from loratory.records import Example
-from loratory.tuning.generate import generate, sorted_batches
+from loratory.tuning.batch import sorted_batches
+from loratory.tuning.generate import generate
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
 

@@ -12,7 +12,8 @@ from crossed import few
 from loratory.config import DecodeConfig
 from loratory.progress import Silent
 from loratory.tasks.classification import Classification
-from loratory.tuning.likelihood import Asked, loglikelihoods
+from loratory.tuning import likelihood
+from loratory.tuning.likelihood import Query, loglikelihoods
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
 
@@ -50,10 +51,31 @@ def test_log_likelihoods_are_those_of_full_forward_passes(name, tiny_models):
         for prompt, choices in zip(prompts, answers, strict=True)
     ]
     for batch_size in (1, 4, 6):
-        asked = [Asked(*pair) for pair in zip(prompts, answers, strict=True)]
+        asked = [Query(*pair) for pair in zip(prompts, answers, strict=True)]
         found = dict(loglikelihoods(model, spec, asked, batch_size))
         for i, values in enumerate(expected):
             assert [x.loglikelihood for x in found[i]] == pytest.approx(values, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_decoder_that_takes_no_trees_answers_from_a_repeated_cache(name, tiny_models):
+    spec = tiny.spec(tiny_models(name), classify=True)
+    model = load(spec, (), 0).model
+    encoder = tiny.encoder(spec, Classification(labels=LABELS))
+    examples = tiny.examples(6, labels=True)
+    asked = [
+        Query(row.prompt, encoder.choices(example))
+        for row, example in zip(encoder.all(examples), examples, strict=True)
+    ]
+    assert likelihood._takes_trees(model)
+    trees = dict(loglikelihoods(model, spec, asked, 4))
+    model.set_attn_implementation("eager")  # its masks are other ones
+    assert not likelihood._takes_trees(model)
+    caches = dict(loglikelihoods(model, spec, asked, 4))
+    for i, found in trees.items():
+        assert [x.greedy for x in caches[i]] == [x.greedy for x in found]
+        expected = [x.loglikelihood for x in found]
+        assert [x.loglikelihood for x in caches[i]] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bert", "distilbert", "llama with head"])

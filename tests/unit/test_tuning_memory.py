@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 
@@ -95,8 +93,7 @@ def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_mod
     batch = tiny.collated(spec, model, rows)
     remedies = remedies_of(remedy, model, spec, [TEXT] * 4, train, seed=0)
     model.train()
-    step = accelerated(model, spec.family) if fused else nullcontext()
-    with step, _tracked(model) as tracker:
+    with accelerated(model, spec.family, wanted=fused), _tracked(model) as tracker:
         objective(model, batch, TrainingHooks(), remedies, 0).backward()
     told = expected.activations + expected.logits + expected.gradients
     assert told == pytest.approx(tracker.peak, rel=0.12)

@@ -18,7 +18,7 @@ from transformers import (
 
 import tiny
 from loratory.errors import MissingDependencyError, ModelError
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.model import check_labels, empty, fingerprint, heads_of, load
 
 

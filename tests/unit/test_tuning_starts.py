@@ -16,7 +16,7 @@ from loratory.config import TrainConfig, from_mapping
 from loratory.errors import ConfigError, ModelError
 from loratory.methods.lora import Lora
 from loratory.tuning.adapter import with_adapter
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.fresh import digest
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import base_weights, expected_memory

@@ -16,7 +16,7 @@ import tiny
 from crossed import few
 from loratory.errors import RunError
 from loratory.methods.lora import Lora
-from loratory.tuning.encode import collate
+from loratory.tuning.batch import collate
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.trainer import LikeLength
 from tiny_run import Run

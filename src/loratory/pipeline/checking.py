@@ -65,7 +65,7 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
     splits, leakage, remedies = _examples(config, rows, progress)
     # A set that is not there is to be said now.
     asked(config, splits["test"])
-    texts = general_texts(config, splits["test"])
+    texts = general_texts(config)
     counts = {name: len(examples) for name, examples in splits.items()}
     progress.note(
         f"{data.name}: {counts['train']} training, {counts['validation']} validation and "
@@ -160,7 +160,7 @@ def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[C
         loaded = models.load(spec, config.task.choices(), config.seed)
         model = config.method.attach(loaded.model, spec.family, config.seed, loaded.heads)
         encoder, splits = encoder_for(spec, config), checked.splits
-        texts = general_texts(config, splits["test"], config.method.training(model))
+        texts = general_texts(config, config.method.training(model))
         tried = try_out(loaded, model, encoder, rows, splits, config, steps, progress, texts)
         return checked, tried
 

@@ -89,7 +89,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             progress=progress,
             hooks=hooks,
             remedy=config.remedy,
-            texts=general_texts(config, run.examples("test"), hooks),
+            texts=general_texts(config, hooks),
             goal=goal_for(config, encoder, rows["validation"]),
         )
         run.record(training=dataclasses.asdict(trained), model=_memory(run, peak_bytes()))

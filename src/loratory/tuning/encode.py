@@ -1,4 +1,4 @@
-"""Examples to tokens, and tokens to batches.
+"""Examples to tokens. `batch` makes batches of them.
 
 Three rules keep the loss honest. The prompt is encoded in training exactly as it is when
 generating. What is supervised is the answer and the token that ends it, chosen by position:
@@ -9,12 +9,9 @@ fit is cut from the source, never from the instruction around it, and counted.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import torch
 
 from loratory.errors import DataError, ModelError
 from loratory.records import Example, Message
@@ -22,10 +19,7 @@ from loratory.tasks.base import Task
 from loratory.tuning.control import guard, tokens, turn_end
 from loratory.tuning.model import Resolved
 
-__all__ = ["IGNORE", "Encoded", "Encoder", "collate", "pad"]
-
-IGNORE = -100
-"""The target of a position that is not supervised, as everywhere in transformers."""
+__all__ = ["Encoded", "Encoder", "check_lengths"]
 
 
 @dataclass(frozen=True)
@@ -207,55 +201,6 @@ class Encoder:
             return None
         example = Example(id="probe", source="a", references=("b",), label=0)
         return self._chat_answer(example, "b")[-1]
-
-
-def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> torch.Tensor:
-    """Stack rows of unequal length, shape (B, longest), filled with `value`."""
-    width = max(len(row) for row in rows)
-    out = torch.full((len(rows), width), value, dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        out[i, place] = torch.tensor(row, dtype=torch.long)
-    return out
-
-
-def collate(
-    spec: Resolved, shift_right: Callable[[torch.Tensor], torch.Tensor] | None = None
-) -> Callable[[Sequence[Encoded]], dict[str, Any]]:
-    """Return a collator: encoded examples to the tensors of one forward pass.
-
-    `labels` stands beside the logits it judges: position t holds the token that follows
-    input t, or `IGNORE`. For a classification head it has shape (B,).
-
-    Args:
-        spec: the model the batch is for.
-        shift_right: an encoder-decoder's own making of decoder inputs from labels.
-    """
-    fill = spec.tokenizer.pad_token_id
-
-    def causal(rows: Sequence[Encoded]) -> dict[str, Any]:
-        # The end token is a target only. Rows are padded on the right: under causal attention
-        # no real token sees the padding, so no attention mask is needed.
-        inputs = pad([row.prompt + row.answer[:-1] for row in rows], fill)
-        targets = pad([[IGNORE] * (len(row.prompt) - 1) + row.answer for row in rows], IGNORE)
-        # `shift_labels` tells Trainer, which counts the supervised tokens, that the shift is done.
-        return {"input_ids": inputs, "labels": targets, "shift_labels": targets}
-
-    def seq2seq(rows: Sequence[Encoded]) -> dict[str, Any]:
-        assert shift_right is not None
-        labels = pad([row.answer for row in rows], IGNORE)
-        return {**_masked(rows), "decoder_input_ids": shift_right(labels), "labels": labels}
-
-    def classifier(rows: Sequence[Encoded]) -> dict[str, Any]:
-        labels = torch.tensor([row.label for row in rows], dtype=torch.long)
-        return {**_masked(rows), "labels": labels}
-
-    def _masked(rows: Sequence[Encoded]) -> dict[str, Any]:
-        prompts = [row.prompt for row in rows]
-        mask = pad([[1] * len(prompt) for prompt in prompts], 0)
-        return {"input_ids": pad(prompts, fill), "attention_mask": mask}
-
-    return {"causal": causal, "seq2seq": seq2seq, "classifier": classifier}[spec.family]
 
 
 def check_lengths(spec: Resolved, max_prompt: int, max_target: int, vectors: int = 0) -> None:

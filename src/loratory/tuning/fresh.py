@@ -23,8 +23,8 @@ from loratory.errors import LoratoryError
 from loratory.methods.base import METHODS
 from loratory.progress import Silent
 from loratory.tuning.adapter import with_adapter
-from loratory.tuning.encode import IGNORE
-from loratory.tuning.model import load, resolve
+from loratory.tuning.batch import IGNORE
+from loratory.tuning.model import base_of, load, resolve
 
 __all__ = ["answer", "digest", "greedy", "logits", "main"]
 
@@ -65,7 +65,7 @@ def greedy(
         output_logits=True,
         return_dict_in_generate=True,
     )
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = base_of(model)
     own = inner.generation_config
     # A model's own settings would fill in whatever is None above.
     inner.generation_config = model.generation_config = config

@@ -10,10 +10,12 @@ import torch
 from transformers import GenerationConfig
 
 from loratory.methods.base import quiet
-from loratory.tuning.encode import Encoder, pad
-from loratory.tuning.greedy import can_decode, greedy, most_rows
+from loratory.tuning.batch import padded, sorted_batches
+from loratory.tuning.encode import Encoder
+from loratory.tuning.greedy import can_decode, greedy
+from loratory.tuning.model import base_of
 
-__all__ = ["Generated", "generate", "sorted_batches", "virtual_tokens"]
+__all__ = ["Generated", "generate", "virtual_tokens"]
 
 
 class Generated(NamedTuple):
@@ -26,15 +28,6 @@ class Generated(NamedTuple):
     """The end token included."""
     finished: bool
     """False when the length limit came before an end token."""
-
-
-def sorted_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Return indices in batches of like length, the longest first.
-
-    Rows of like length waste little padding, and a batch too large for memory shows at once.
-    """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def virtual_tokens(model: Any) -> int:
@@ -69,7 +62,21 @@ def generate(
     Sampling and every other default that comes with a model are off: base and tuned are
     decoded by these settings alone.
     """
-    spec, tokenizer = encoder.spec, encoder.tokenizer
+    tokenizer, ends = encoder.tokenizer, frozenset(encoder.stop_ids)
+    vectors = virtual_tokens(model)
+    left = encoder.spec.family == "causal"
+    if left and num_beams == 1 and not vectors and can_decode(model):
+        for row, ids in greedy(
+            model,
+            prompts,
+            stops=ends,
+            fill=tokenizer.pad_token_id,
+            max_new_tokens=max_new_tokens,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            batch_size=batch_size,
+        ):
+            yield _answer(row, ids, ends, tokenizer)
+        return
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         num_beams=num_beams,
@@ -84,40 +91,19 @@ def generate(
     )
     # A model's own settings would fill in whatever is None above. A peft model hands on the
     # asking, but not the telling: those of the model inside would stay.
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = base_of(model)
     inner.generation_config = model.generation_config = config
-    ends = frozenset(encoder.stop_ids)
     lengths = [len(prompt) for prompt in prompts]
     batches = sorted_batches(lengths, batch_size)
-    if virtual_tokens(model) and spec.family == "causal":
+    if vectors and left:
         # Padding would stand between the vectors and the prompt, and peft drops the positions
         # that would tell.
         batches = _of_one_length(batches, lengths)
-    own = spec.family == "causal" and num_beams == 1 and not virtual_tokens(model)
-    own = own and can_decode(model)
-    if own and lengths:
-        most = most_rows(model, max(lengths) + max_new_tokens)
-        batches = sorted_batches(lengths, min(batch_size, most))
     for batch in batches:
         rows = [prompts[i] for i in batch]
-        if own:
-            with torch.inference_mode(), quiet():
-                answers = greedy(
-                    model,
-                    rows,
-                    stops=ends,
-                    fill=tokenizer.pad_token_id,
-                    max_new_tokens=max_new_tokens,
-                    no_repeat_ngram_size=no_repeat_ngram_size,
-                )
-            yield from (
-                _answer(i, ids, ends, tokenizer) for i, ids in zip(batch, answers, strict=True)
-            )
-            continue
         # A decoder continues its prompt, so all prompts must end in the last column.
-        left = spec.family == "causal"
-        inputs = pad(rows, tokenizer.pad_token_id, left=left).to(model.device)
-        mask = pad([[1] * len(row) for row in rows], 0, left=left).to(model.device)
+        padding = padded(rows, tokenizer.pad_token_id, left=left)
+        inputs, mask = (x.to(model.device) for x in padding)
         with torch.inference_mode(), quiet():
             out = model.generate(input_ids=inputs, attention_mask=mask, generation_config=config)
         skip = inputs.shape[1] if left else 1

@@ -2,7 +2,7 @@
 
 It gives what transformers' `generate` gives without sampling and with one beam. What differs is the
 price: keys and values go into room made beforehand instead of being copied at every token, the head
-is applied to the last token alone, and a batch shrinks as its answers end.
+is one product for the whole batch, and a batch shrinks as its answers end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from torch import Tensor
 from transformers import DynamicCache, NoRepeatNGramLogitsProcessor
 from transformers.cache_utils import DynamicLayer
 
-from loratory.tuning.encode import pad
+from loratory.methods.base import quiet
+from loratory.tuning.batch import padded, sorted_batches
 from loratory.tuning.loss import whole_head
+from loratory.tuning.model import base_of
 
 __all__ = ["can_decode", "greedy", "most_rows"]
 
@@ -69,7 +71,7 @@ def _widened(x: Tensor, most: int) -> Tensor:
 
 def can_decode(model: Any) -> bool:
     """Return whether a decoder tells positions by number and keeps plain keys and values."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = base_of(model)
     if "position_ids" not in inspect.signature(inner.forward).parameters:
         return False
     try:
@@ -77,21 +79,6 @@ def can_decode(model: Any) -> bool:
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
-
-
-def most_rows(model: Any, tokens: int) -> int:
-    """Return how many rows of so many tokens may be decoded at once; at least one.
-
-    Args:
-        model: a decoder that `can_decode`.
-        tokens: of the longest prompt and answer.
-    """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = inner.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    a_token: int = 2 * config.num_hidden_layers * heads * width * inner.dtype.itemsize
-    return max(CACHE_BYTES // (a_token * tokens), 1)
 
 
 def greedy(
@@ -102,40 +89,59 @@ def greedy(
     fill: int,
     max_new_tokens: int,
     no_repeat_ngram_size: int = 0,
-) -> list[list[int]]:
-    """Return the tokens that follow each prompt, up to the one that ends it, which is included.
+    batch_size: int,
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield the place of a prompt and the tokens that follow it, the one that ends it included.
 
     Args:
         model: a decoder that `can_decode`, with or without an adapter, in evaluation mode.
-        prompts: at least one, none empty.
+        prompts: none empty.
         stops: tokens that end an answer.
         fill: the token that pads.
         max_new_tokens: an answer ends after so many.
         no_repeat_ngram_size: no n-gram of this size comes twice; 0 forbids nothing.
+        batch_size: prompts answered together, at most; fewer where their keys and values would
+            take more than `CACHE_BYTES`.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    with whole_head(inner):
-        return _said(model, inner, prompts, stops, fill, max_new_tokens, no_repeat_ngram_size)
+    lengths = [len(prompt) for prompt in prompts]
+    most = most_rows(model, max(lengths, default=0) + max_new_tokens)
+    for batch in sorted_batches(lengths, min(batch_size, most)):
+        rows = [prompts[i] for i in batch]
+        with torch.inference_mode(), quiet(), whole_head(model):
+            said = _said(model, rows, stops, fill, max_new_tokens, no_repeat_ngram_size)
+        yield from zip(batch, said, strict=True)
+
+
+def most_rows(model: Any, tokens: int) -> int:
+    """Return how many rows of so many tokens may be decoded at once; at least one.
+
+    Args:
+        model: a decoder that `can_decode`.
+        tokens: of the longest prompt and answer.
+    """
+    config = base_of(model).config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    a_token: int = 2 * config.num_hidden_layers * heads * width * base_of(model).dtype.itemsize
+    return max(CACHE_BYTES // (a_token * tokens), 1)
 
 
 def _said(
     model: Any,
-    inner: Any,
     prompts: Sequence[list[int]],
     stops: Collection[int],
     fill: int,
     most: int,
     ngram: int,
 ) -> list[list[int]]:
-    device = inner.device
+    device = model.device
     forbid = NoRepeatNGramLogitsProcessor(ngram) if ngram else None
     ends = torch.tensor(sorted(stops), device=device)
     said: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # the prompt of each row of the batch
-    ids = pad(prompts, fill, left=True).to(device)  # (B, T)
-    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True).to(device)
+    ids, mask = (x.to(device) for x in padded(prompts, fill, left=True))  # (B, T)
     places = mask.sum(-1, keepdim=True) - 1  # of the last token
-    logits, cache = _read(model, inner, prompts, fill, ids.shape[1] + most)
+    logits, cache = _read(model, prompts, fill, ids.shape[1] + most)
     for step in range(most):
         scores = logits if forbid is None else forbid(ids, logits.float())
         chosen = scores.argmax(dim=-1)  # (B,)
@@ -167,46 +173,49 @@ def _said(
 
 
 def _read(
-    model: Any, inner: Any, prompts: Sequence[list[int]], fill: int, most: int
+    model: Any, prompts: Sequence[list[int]], fill: int, most: int
 ) -> tuple[Tensor, DynamicCache]:
     """Return the logits after each prompt, shape (B, V), and all keys and values, ending together.
 
-    Prompts of like length are read together, so that little padding is.
+    Prompts that stand beside each other are read together, as many as make `READ` tokens.
+
+    Args:
+        model: a decoder.
+        prompts: the longest first.
+        fill: the token that pads.
+        most: tokens that a row will have.
     """
-    width = max(map(len, prompts))
-    logits: list[Tensor | None] = [None] * len(prompts)
+    config, width = base_of(model).config, len(prompts[0])
+    logits: list[Tensor] = []
     whole: list[tuple[Tensor, Tensor]] = []
-    for batch in _like_length(prompts):
-        rows = [prompts[i] for i in batch]
-        ids = pad(rows, fill, left=True).to(inner.device)
-        mask = pad([[1] * len(row) for row in rows], 0, left=True).to(inner.device)
+    for rows in _parts(prompts):
+        ids, mask = (x.to(model.device) for x in padded(rows, fill, left=True))
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            past_key_values=DynamicCache(config=inner.config),
+            past_key_values=DynamicCache(config=config),
             use_cache=True,
             logits_to_keep=1,
         )
-        for i, found in zip(batch, out.logits[:, -1], strict=True):
-            logits[i] = found
+        here = slice(sum(map(len, logits)), sum(map(len, logits)) + len(rows))
+        logits.append(out.logits[:, -1])
         for number, layer in enumerate(out.past_key_values.layers):
             if len(whole) == number:
                 # Zeros, because what is masked is still multiplied.
                 shape = (len(prompts), layer.keys.shape[1], width, layer.keys.shape[3])
                 whole.append((layer.keys.new_zeros(shape), layer.values.new_zeros(shape)))
             for room, states in zip(whole[number], (layer.keys, layer.values), strict=True):
-                room[batch, :, width - ids.shape[1] :] = states
-    cache = DynamicCache(config=inner.config)
+                room[here, :, width - ids.shape[1] :] = states
+    cache = DynamicCache(config=config)
     cache.layers = [_Room(keys, values, most) for keys, values in whole]
-    return torch.stack([found for found in logits if found is not None]), cache
+    return torch.cat(logits), cache
 
 
-def _like_length(prompts: Sequence[list[int]]) -> Iterator[list[int]]:
-    """Yield the places of prompts to read at once: of like length, `READ` tokens with padding."""
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+def _parts(prompts: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
+    """Yield prompts, the longest first, in parts of `READ` tokens with padding, or of one."""
     start = 0
-    while start < len(order):
-        many = max(READ // len(prompts[order[start]]), 1)
-        yield order[start : start + many]
+    while start < len(prompts):
+        many = max(READ // len(prompts[start]), 1)
+        yield prompts[start : start + many]
         start += many

@@ -11,7 +11,7 @@ from loratory.progress import Progress
 from loratory.records import Judgement
 from loratory.tasks.probes.base import Item
 from loratory.tuning.generate import virtual_tokens
-from loratory.tuning.likelihood import Asked, Found, loglikelihoods
+from loratory.tuning.likelihood import Found, Query, loglikelihoods
 from loratory.tuning.model import Resolved
 from loratory.tuning.question import questions_of
 
@@ -62,7 +62,7 @@ def judge(
         for question in questions_of(spec, item, i, max_tokens, limit)
     ]
     found: list[dict[int, Found]] = [{} for _ in items]
-    asked = [Asked(question.context, question.options) for question in questions]
+    asked = [Query(question.context, question.options) for question in questions]
     for i, options in loglikelihoods(model, spec, asked, batch_size):
         question = questions[i]
         known = found[question.item]

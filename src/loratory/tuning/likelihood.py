@@ -17,13 +17,14 @@ import torch
 from torch.nn import functional
 
 from loratory.methods.base import quiet
-from loratory.tuning.encode import IGNORE, Encoded, collate, pad
-from loratory.tuning.generate import sorted_batches, virtual_tokens
+from loratory.tuning.batch import IGNORE, collate, pad, padded, sorted_batches
+from loratory.tuning.encode import Encoded
+from loratory.tuning.generate import virtual_tokens
 from loratory.tuning.greedy import can_decode
 from loratory.tuning.loss import head_on, whole_head
-from loratory.tuning.model import Resolved
+from loratory.tuning.model import Resolved, base_of
 
-__all__ = ["Asked", "Found", "loglikelihoods"]
+__all__ = ["Found", "Query", "loglikelihoods"]
 
 TARGETS = 1024
 """Judged tokens of a batch, at most, unless one context has more: their logits, a vocabulary
@@ -34,7 +35,7 @@ FEW = 128
 """Rows of logits that are float32 at once."""
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """Options with one context in common, encoded."""
 
     context: list[int]
@@ -63,7 +64,7 @@ class Found(NamedTuple):
 
 
 def loglikelihoods(
-    model: Any, spec: Resolved, asked: Sequence[Asked], batch_size: int
+    model: Any, spec: Resolved, asked: Sequence[Query], batch_size: int
 ) -> Iterator[tuple[int, list[Found]]]:
     """Yield the place of a context in `asked` and what was found of its options.
 
@@ -88,7 +89,7 @@ def loglikelihoods(
                 yield places[i], found
 
 
-def _batches(asked: Sequence[Asked], size: int) -> Iterator[list[int]]:
+def _batches(asked: Sequence[Query], size: int) -> Iterator[list[int]]:
     """Yield the places of contexts of like length, the longest first, with not too many targets."""
     for batch in sorted_batches([one.length for one in asked], size):
         part: list[int] = []
@@ -101,10 +102,10 @@ def _batches(asked: Sequence[Asked], size: int) -> Iterator[list[int]]:
         yield part
 
 
-Answer = Callable[[Any, Resolved, Sequence[Asked]], list[list[Found]]]
+Answer = Callable[[Any, Resolved, Sequence[Query]], list[list[Found]]]
 
 
-def _each(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+def _each(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
     """Judge every option by a run on context and option as one."""
     singles = [(one.context, option) for one in batch for option in one.options]
     return _by_context(batch, _whole(model, spec, singles))
@@ -144,11 +145,11 @@ def _by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, n: 
 
 def _takes_trees(model: Any) -> bool:
     """Return whether a decoder takes a mask for every pair of places, and each place's position."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return getattr(inner.config, "_attn_implementation", None) == "sdpa" and can_decode(inner)
+    attention = getattr(base_of(model).config, "_attn_implementation", None)
+    return attention == "sdpa" and can_decode(model)
 
 
-def _tree(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
     """Run each context and all its options as one row; options do not see each other."""
     fill, device = spec.tokenizer.pad_token_id, model.device
     rows, places, parts = [], [], []  # tokens, positions, and the option of each place from 1
@@ -191,12 +192,11 @@ def _normalisers(logits: torch.Tensor) -> torch.Tensor:
     return torch.cat([part.float().logsumexp(dim=-1) for part in logits.split(FEW)])
 
 
-def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
     """Run each context once, and all its options from the repeated cache."""
     fill = spec.tokenizer.pad_token_id
     contexts = [one.context for one in batch]
-    inputs = pad(contexts, fill, left=True).to(model.device)  # (B, C)
-    mask = pad([[1] * len(context) for context in contexts], 0, left=True).to(model.device)
+    inputs, mask = (x.to(model.device) for x in padded(contexts, fill, left=True))  # (B, C)
     # Padding on the left shifts the places: each context's positions start at its own 0.
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     first = model(
@@ -235,11 +235,10 @@ def _shared_causal(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[l
     return _by_context(batch, found)
 
 
-def _shared_seq2seq(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[list[Found]]:
+def _shared_seq2seq(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
     """Encode each context once, and decode all its options from it."""
     contexts = [one.context for one in batch]
-    inputs = pad(contexts, spec.tokenizer.pad_token_id).to(model.device)
-    mask = pad([[1] * len(context) for context in contexts], 0).to(model.device)
+    inputs, mask = (x.to(model.device) for x in padded(contexts, spec.tokenizer.pad_token_id))
     encoded = model.get_encoder()(input_ids=inputs, attention_mask=mask)
     owner = _owners(batch).to(model.device)
     encoded.last_hidden_state = encoded.last_hidden_state[owner]
@@ -255,11 +254,11 @@ def _shared_seq2seq(model: Any, spec: Resolved, batch: Sequence[Asked]) -> list[
     return _by_context(batch, found)
 
 
-def _owners(batch: Sequence[Asked]) -> torch.Tensor:
+def _owners(batch: Sequence[Query]) -> torch.Tensor:
     counts = torch.tensor([len(one.options) for one in batch])
     return torch.arange(len(batch)).repeat_interleave(counts)
 
 
-def _by_context(batch: Sequence[Asked], found: Sequence[Found]) -> list[list[Found]]:
+def _by_context(batch: Sequence[Query], found: Sequence[Found]) -> list[list[Found]]:
     values = iter(found)
     return [[next(values) for _ in one.options] for one in batch]

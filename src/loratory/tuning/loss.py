@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from loratory.tuning.encode import IGNORE
+from loratory.tuning.batch import IGNORE
 
 __all__ = ["cross_entropy_sum", "head_on", "loss_sum", "supervised_logits", "whole_head"]
 

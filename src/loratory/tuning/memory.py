@@ -11,7 +11,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,10 @@ import torch
 from loratory.config import TrainConfig
 from loratory.config.remedy import RemedyConfig
 from loratory.tuning.account import Account, account, adapter_bytes
+from loratory.tuning.batch import sorted_batches
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
-from loratory.tuning.generate import sorted_batches
 from loratory.tuning.heap import share
 from loratory.tuning.model import Resolved
 from loratory.tuning.quantize import kept_precise, weight_bytes
@@ -155,7 +155,7 @@ def expected_memory(
             if texts and remedy.replays:
                 replay = largest(texts, replayed(remedy.replay_share, size))
             near = bool(remedy.kl_weight)
-            with accelerated(ready, spec.family) if config.fused else nullcontext():
+            with accelerated(ready, spec.family, wanted=config.fused):
                 held = train_step(ready, spec.family, largest(rows, size), replay=replay, near=near)
         if finish is not None:
             finish()

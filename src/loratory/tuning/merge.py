@@ -21,7 +21,8 @@ from loratory.errors import ConfigError, ModelError, RunError
 from loratory.progress import Progress
 from loratory.runs.files import write_text
 from loratory.runs.folder import free, whole_folder
-from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.batch import collate
+from loratory.tuning.encode import Encoded
 from loratory.tuning.fresh import digest, logits
 from loratory.tuning.model import AUTO_CLASSES, Loaded, Resolved
 from loratory.tuning.preflight import encoder_for

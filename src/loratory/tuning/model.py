@@ -242,6 +242,11 @@ def load(spec: Resolved, labels: Sequence[str], seed: int) -> Loaded:
     return Loaded(spec, model.eval(), heads, new_head)
 
 
+def base_of(model: Any) -> Any:
+    """Return transformers' model within peft's, or the model itself where it has no adapter."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def heads_of(model: Any) -> tuple[str, ...]:
     """Return what a classifier has beside its body: DistilBERT's `pre_classifier`, `classifier`."""
     return tuple(

@@ -13,9 +13,10 @@ import torch
 from loratory.config import DecodeConfig
 from loratory.progress import Progress
 from loratory.records import Example, Prediction
-from loratory.tuning.encode import Encoded, Encoder, collate
-from loratory.tuning.generate import generate, sorted_batches
-from loratory.tuning.likelihood import Asked, loglikelihoods
+from loratory.tuning.batch import collate, sorted_batches
+from loratory.tuning.encode import Encoded, Encoder
+from loratory.tuning.generate import generate
+from loratory.tuning.likelihood import Query, loglikelihoods
 
 __all__ = ["predict"]
 
@@ -117,7 +118,7 @@ def _label_words(
 ) -> list[list[float]]:
     scores: list[list[float]] = [[] for _ in rows]
     asked = [
-        Asked(row.prompt, encoder.choices(example))
+        Query(row.prompt, encoder.choices(example))
         for row, example in zip(rows, examples, strict=True)
     ]
     for i, found in loglikelihoods(model, encoder.spec, asked, decode.batch_size):

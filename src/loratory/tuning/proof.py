@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from loratory.config import ModelConfig
 from loratory.errors import RunError
 from loratory.tuning import process
-from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.batch import collate
+from loratory.tuning.encode import Encoded
 from loratory.tuning.fresh import digest, logits, vocabulary
 from loratory.tuning.model import Resolved, fingerprint
 from loratory.tuning.verdict import (

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from loratory.errors import ConfigError
-from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.batch import collate
+from loratory.tuning.encode import Encoded
 from loratory.tuning.model import Resolved
 from loratory.tuning.question import first_tokens, plain_tokens
 

@@ -21,11 +21,10 @@ from loratory.progress import Progress, Silent
 from loratory.records import ScalePoint
 from loratory.tasks.probes.base import Item
 from loratory.tuning.arithmetic import SCALED
-from loratory.tuning.encode import Encoded, collate
-from loratory.tuning.generate import sorted_batches
+from loratory.tuning.encode import Encoded
 from loratory.tuning.judge import judge
-from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import Resolved
+from loratory.tuning.validation import mean_loss
 
 __all__ = ["SCALES", "check_scalable", "scaled", "sweep_scales"]
 
@@ -146,7 +145,7 @@ def sweep_scales(
     found = []
     for scale in wanted:
         with scaled(model, scale):
-            task = _loss(model, spec, rows, batch_size)
+            task = mean_loss(model, spec, rows, batch_size)
             judged = judge(
                 model,
                 spec,
@@ -161,15 +160,3 @@ def sweep_scales(
         progress.advance(1)
     start = next(item for item in found if item[0] == 0)
     return [ScalePoint(scale, start[1] - task, text - start[2]) for scale, task, text in found]
-
-
-def _loss(model: Any, spec: Resolved, rows: Sequence[Encoded], batch_size: int) -> float:
-    model.eval()
-    batcher = collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None))
-    sums = torch.zeros(2, dtype=torch.float64)
-    for batch in sorted_batches([row.length for row in rows], batch_size):
-        inputs = {k: v.to(model.device) for k, v in batcher([rows[i] for i in batch]).items()}
-        with torch.inference_mode():
-            loss, count = loss_sum(model, inputs)
-        sums += torch.stack([loss.double(), count.double()]).cpu()
-    return float(sums[0] / sums[1])

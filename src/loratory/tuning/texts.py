@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from loratory.tuning.batch import collate
 from loratory.tuning.control import guard, tokens
-from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.encode import Encoded
 from loratory.tuning.model import Resolved
 from loratory.tuning.replay import encode_texts
 from loratory.tuning.validation import sampled

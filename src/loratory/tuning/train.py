@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,10 @@ from loratory.evaluation.overfitting import LOSSES, RowLosses
 from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
+from loratory.tuning.batch import collate
 from loratory.tuning.budget import Budget
 from loratory.tuning.device import device
-from loratory.tuning.encode import Encoded, collate
+from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
 from loratory.tuning.model import Resolved
 from loratory.tuning.regularise import remedies_of
@@ -236,7 +236,7 @@ def train(
                 spec, texts, max_tokens=remedy.replay_tokens, seed=seed, shift_right=shift_right
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
-        with accelerated(model, spec.family) if config.fused else nullcontext():
+        with accelerated(model, spec.family, wanted=config.fused):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if hooks.finish is not None:
         hooks.finish()

@@ -24,8 +24,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from loratory.evaluation.overfitting import RowLosses
 from loratory.methods.base import TrainingHooks
-from loratory.tuning.encode import IGNORE, Encoded
-from loratory.tuning.generate import sorted_batches
+from loratory.tuning.batch import IGNORE, sorted_batches
+from loratory.tuning.encode import Encoded
 from loratory.tuning.loss import cross_entropy_sum, supervised_logits
 from loratory.tuning.regularise import Remedies
 from loratory.tuning.validation import Goal, row_losses

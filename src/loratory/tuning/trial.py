@@ -14,7 +14,6 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,9 +23,9 @@ from loratory.config import RunConfig, TrainConfig
 from loratory.methods.base import TrainingHooks
 from loratory.progress import Progress, Silent
 from loratory.records import Example
-from loratory.tuning.encode import Encoded, Encoder, collate
+from loratory.tuning.batch import collate, sorted_batches
+from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.fused import accelerated
-from loratory.tuning.generate import sorted_batches
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import peak_bytes
 from loratory.tuning.model import Loaded
@@ -151,7 +150,7 @@ def try_out(
     model.train()
     taken = []
     progress.begin("steps", steps)
-    with accelerated(model, loaded.spec.family) if train.fused else nullcontext():
+    with accelerated(model, loaded.spec.family, wanted=train.fused):
         for number, step in enumerate((longest, *drawn), start=1):
             began = time.perf_counter()
             _step(model, batches(step), optimizer, train, hooks, remedies, number)

@@ -20,11 +20,13 @@ from loratory.metrics.base import Metric
 from loratory.progress import Silent
 from loratory.records import Example, Prediction
 from loratory.tasks.base import Task
-from loratory.tuning.encode import IGNORE, Encoder
-from loratory.tuning.loss import supervised_logits
+from loratory.tuning.batch import IGNORE, collate, sorted_batches
+from loratory.tuning.encode import Encoded, Encoder
+from loratory.tuning.loss import loss_sum, supervised_logits
+from loratory.tuning.model import Resolved, base_of
 from loratory.tuning.predict import predict
 
-__all__ = ["Goal", "goal_for", "measured_beside", "row_losses", "sampled"]
+__all__ = ["Goal", "goal_for", "mean_loss", "measured_beside", "row_losses", "sampled"]
 
 MOST_TRAINING_ROWS = 200
 """Training rows whose loss is measured at each validation, where validation has as many."""
@@ -41,6 +43,26 @@ def sampled(count: int, most: int, seed: int) -> list[int]:
 def measured_beside(rows: int, validation: int, seed: int) -> list[int]:
     """Return which training rows are measured at each validation, as many as validation has."""
     return sampled(rows, min(validation, MOST_TRAINING_ROWS), seed)
+
+
+def mean_loss(model: Any, spec: Resolved, rows: Sequence[Encoded], batch_size: int) -> float:
+    """Return the mean cross-entropy of a supervised token of all rows, in nats.
+
+    Args:
+        model: of any family, with or without an adapter; put into evaluation mode.
+        spec: the base model.
+        rows: at least one.
+        batch_size: rows in one forward pass.
+    """
+    model.eval()
+    batcher = collate(spec, getattr(model, "prepare_decoder_input_ids_from_labels", None))
+    sums = torch.zeros(2, dtype=torch.float64)
+    for batch in sorted_batches([row.length for row in rows], batch_size):
+        inputs = {k: v.to(model.device) for k, v in batcher([rows[i] for i in batch]).items()}
+        with torch.inference_mode():
+            loss, count = loss_sum(model, inputs)
+        sums += torch.stack([loss.double(), count.double()]).cpu()
+    return float(sums[0] / sums[1])
 
 
 def row_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
@@ -83,7 +105,7 @@ class Goal:
         Raises:
             RunError: it is undefined for what the model answers.
         """
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        inner = base_of(model)
         kept = getattr(inner, "generation_config", None)
         answers = predict(model, self.encoder, self.examples, self.decode, Silent(), self.name)
         if kept is not None:

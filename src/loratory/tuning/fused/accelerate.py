@@ -12,6 +12,7 @@ from torch import Tensor
 
 from loratory.methods.base import Family, quiet
 from loratory.tuning.fused import attention, lora, norm
+from loratory.tuning.model import base_of
 
 __all__ = ["Accelerated", "accelerated"]
 
@@ -29,7 +30,9 @@ class Accelerated:
 
 
 @contextmanager
-def accelerated(model: Any, family: Family, *, training: bool = True) -> Iterator[Accelerated]:
+def accelerated(
+    model: Any, family: Family, *, training: bool = True, wanted: bool = True
+) -> Iterator[Accelerated]:
     """Let a model with an adapter compute by fused parts within the context.
 
     What is not plain LoRA on a frozen layer stays as it is: DoRA, dropout, quantised layers, other
@@ -40,7 +43,11 @@ def accelerated(model: Any, family: Family, *, training: bool = True) -> Iterato
         family: of the model.
         training: take what is there for the backward pass as well; without it, only the LoRA
             layers, so that what is beside them stays the base model's own.
+        wanted: without it nothing is put in: `train.fused`.
     """
+    if not wanted:
+        yield Accelerated(0, 0, 0, False)
+        return
     with ExitStack() as undo:
         adapter = getattr(model, "active_adapter", None)
         groups = _groups(model, family, adapter) if isinstance(adapter, str) else []
@@ -59,7 +66,7 @@ def accelerated(model: Any, family: Family, *, training: bool = True) -> Iterato
 
 def _attend(model: Any, undo: ExitStack) -> bool:
     """Switch a model's attention, where it is transformers' sdpa on a CPU."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = base_of(model)
     device = next(inner.parameters()).device.type
     if getattr(inner.config, "_attn_implementation", None) != "sdpa" or device == "cuda":
         return False

@@ -151,7 +151,7 @@ class Group:
                 if not self._found:
                     self._input = None
                 return mine
-            rest = self.layers[place:] if place == 0 else [layer]
+            rest = self.layers if place == 0 else [layer]
             mine, *others = fused_lora(x, [_factors(each, self.adapter) for each in rest])
             if others:
                 self._input, self._found = x, dict(enumerate(others, start=1))
