@@ -1,9 +1,11 @@
 """`python -m benchmarks.speed DATA [--rows 64] [--rounds 3] [--tools slides,trl,plain,loratory]`.
 
-DATA is a folder with `summarization/scitldr_*.jsonl` and `forgetting/arc_easy.jsonl`.
+DATA is a folder with `summarization/scitldr_*.jsonl`, `forgetting/arc_easy.jsonl` and
+`sentiment/imdb_sample.jsonl`.
 SmolLM2-135M-Instruct is trained on short texts (docstrings) and on longer ones (SciTLDR) by each
 tool, in turns; what each adapter makes of held-out rows is measured in the same way for all. Then
-the tools answer the held-out rows, and judge multiple choice. `make bench` installs the others.
+the tools answer the held-out rows, judge multiple choice, and train a classifier of film reviews.
+`make bench` installs the others.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from benchmarks.speed.tables import RESULTS, keep, table
 from loratory.config import from_mapping
 from loratory.pipeline import check
 from loratory.progress import Silent
@@ -32,12 +35,14 @@ from loratory.tuning.encode import Encoded
 from loratory.tuning.model import Resolved, load
 from loratory.tuning.validation import mean_loss
 
-RESULTS = Path(__file__).parent.parent / "results"
 TOOLS = ("slides", "trl", "plain", "loratory")
 ANSWERERS = ("one by one", "eights", "loratory")
 JUDGES = ("lm-eval", "loratory")
+CLASSIFIERS = ("slides", "loratory")
 COMMANDS = ("trl", "loratory")
 HELD_OUT = 60
+SPLITS = {"train": "train", "validation": "few", "test": "test"}
+REVIEWS = {"train": 256, "few": 2, "test": 200}
 
 
 def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
@@ -83,7 +88,7 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
                 }
                 for row in encoded[kept]
             ]
-            for split, kept in (("train", "train"), ("few", "validation"), ("test", "test"))
+            for kept, split in SPLITS.items()
         }
         beside = {
             "model": str(spec.path),
@@ -94,6 +99,40 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
         file.write_text(json.dumps({**beside, **given}), encoding="utf-8")
         found[name] = (file, spec, list(encoded["test"]))
     return found
+
+
+def reviews(data: Path, folder: Path) -> Path:
+    """Write the reviews that classifiers are trained and measured on, cut at 512 tokens."""
+    counts = {f"{split}_rows": REVIEWS[key] for split, key in SPLITS.items()}
+    name = str(data / "sentiment/imdb_sample.jsonl")
+    checked = check(
+        from_mapping(
+            {
+                "model": "embedded:minilm",
+                "data": {"name": name, **counts, "max_prompt_tokens": 512, "seed": 0},
+                "task": {"name": "classification", "labels": ["negative", "positive"]},
+                "leakage": {"action": "report"},
+            }
+        ),
+        Silent(),
+    )
+    spec, encoded = checked.preflight.spec, checked.preflight.rows
+    decode = spec.tokenizer.decode
+    given = {
+        key: [
+            {
+                "id": row.id,
+                "text": decode(row.prompt, skip_special_tokens=True),
+                "ids": row.prompt,
+                "label": row.label,
+            }
+            for row in encoded[split]
+        ]
+        for split, key in SPLITS.items()
+    }
+    file = folder / "reviews.json"
+    file.write_text(json.dumps({"model": str(spec.path), **given}), encoding="utf-8")
+    return file
 
 
 def held_out_loss(spec: Resolved, adapter: Path, rows: Sequence[Encoded]) -> float:
@@ -156,7 +195,7 @@ def turns(
         for tool in tools:
             taken[tool].append(once(work, tool, task, beside))
             print(work, tool, taken[tool][-1]["seconds"], flush=True)
-    said = [[run.pop("said") for run in runs] for runs in taken.values()]
+    said = [[run.pop("said", None) for run in runs] for runs in taken.values()]
     return taken, [rounds_[0] for rounds_ in said]
 
 
@@ -206,6 +245,7 @@ def main() -> None:
         "training": {},
         "decoding": {},
         "likelihood": {},
+        "classification": {},
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -237,108 +277,11 @@ def main() -> None:
             keep(result, given.results)
         items = given.data.absolute() / "forgetting/arc_easy.jsonl"
         result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)
+        file = reviews(given.data.absolute(), folder)
+        taken, _ = turns("classification", CLASSIFIERS, given.rounds, file, folder / "classifier")
+        result["classification"]["imdb"] = {"tools": taken, "rows": REVIEWS}
         keep(result, given.results)
     print(table(result))
-
-
-def keep(result: Mapping[str, Any], folder: Path) -> None:
-    """Write what there is so far."""
-    folder.mkdir(exist_ok=True)
-    (folder / "speed.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (folder / "speed.md").write_text(table(result), encoding="utf-8")
-
-
-def table(result: Mapping[str, Any]) -> str:
-    """Return the tables as Markdown."""
-    peak = statistics.median(result["gemm_peak"])
-    hardware_, rounds = result["hardware"], result["rounds"]
-    lines = [
-        "# Speed and memory",
-        "",
-        "Written by `python -m benchmarks.speed DATA`. SmolLM2-135M-Instruct, LoRA of rank 8 on",
-        f"all linear layers, {result['rows']} rows, batches of 8, one epoch. Medians of {rounds}",
-        "rounds in which the tools took turns. Held-out loss is of a supervised token, in nats,",
-        "measured in the same way for all. The most a bfloat16 product reached here is "
-        f"{peak / 1e9:,.0f} GFLOP/s.",
-    ]
-    for name, part in result["training"].items():
-        lines += [
-            "",
-            f"## Training, {name}",
-            "",
-            f"{part['tokens'] / result['rows']:.0f} tokens a row.",
-            "",
-            "| tool | rows a second | times the first | peak memory | of the first | "
-            "held-out loss | useful share of the peak |",
-            "|---|--:|--:|--:|--:|--:|--:|",
-        ]
-        medians = {
-            tool: (
-                statistics.median(run["seconds"] for run in item["runs"]),
-                statistics.median(run["peak_bytes"] for run in item["runs"]),
-            )
-            for tool, item in part["tools"].items()
-        }
-        first = next(iter(medians.values()))
-        for tool, (seconds, memory) in medians.items():
-            lines.append(
-                f"| {tool} | {result['rows'] / seconds:.2f} | {first[0] / seconds:.1f} | "
-                f"{memory / 2**30:.2f} GiB | {memory / first[1]:.2f} | "
-                f"{part['tools'][tool]['held_out_loss']:.3f} | "
-                f"{part['operations'] / seconds / peak:.1%} |"
-            )
-    for name, part in result["decoding"].items():
-        lines += [
-            "",
-            f"## Answers, {name}",
-            "",
-            f"The tuned model answers held-out rows. {part['same']:.0%} of Loratory's answers are "
-            "those of batches of eight, token by token; bfloat16 rounds differently in each.",
-            "",
-            "| tool | rows a second | times the first | peak memory |",
-            "|---|--:|--:|--:|",
-        ]
-        lines += _rates(part["tools"])
-    for name, part in result["likelihood"].items():
-        lines += [
-            "",
-            f"## Multiple choice, {name}",
-            "",
-            "The base model judges the options of questions. The tools' log-likelihoods are "
-            f"{part['apart']:.3f} nats apart at the median, {part['furthest']:.2f} at most: both "
-            "compute in bfloat16.",
-            "",
-            "| tool | questions a second | times the first | peak memory |",
-            "|---|--:|--:|--:|",
-        ]
-        lines += _rates(part["tools"])
-    times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
-    share = times["loratory"] / times["trl"]
-    lines += [
-        "",
-        "## Starting",
-        "",
-        f"`loratory --help` takes {times['loratory']:.2f} s, `trl --help` {times['trl']:.2f} s: "
-        f"{share:.2f} of it.",
-        "",
-        f"{hardware_['cpu']}, {hardware_['cores']} cores.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _rates(tools: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    rates = {
-        tool: statistics.median(run["rows"] / run["seconds"] for run in runs)
-        for tool, runs in tools.items()
-    }
-    lines = []
-    for tool, rate in rates.items():
-        memory = statistics.median(run["peak_bytes"] for run in tools[tool])
-        lines.append(
-            f"| {tool} | {rate:.2f} | {rate / next(iter(rates.values())):.1f} | "
-            f"{memory / 2**30:.2f} GiB |"
-        )
-    return lines
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,10 +15,16 @@ from torch.nn import functional
 import tiny
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
+from loratory.tuning import head, packing
+from loratory.tuning.batch import IGNORE
+from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated, attention, lora, norm
-from loratory.tuning.loss import loss_sum
+from loratory.tuning.loss import loss_sum, losses, supervised_logits
 from loratory.tuning.model import load
+from loratory.tuning.packing import pack
 from loratory.tuning.regularise import base_logits
+from loratory.tuning.train import PLAIN
+from loratory.tuning.trainer import objective
 from tiny_run import Run
 
 MODELS = ["llama", "gpt2", "t5", "bart", "bert", "distilbert"]
@@ -286,3 +294,143 @@ def test_a_norm_that_only_sounds_like_it_is_left_alone():
     trained = OneMoreRMSNorm()
     trained.weight.requires_grad_(True)
     assert not norm.can_fuse(trained)
+
+
+def learning(spec, model, rows):
+    """What a step is to lower for a batch, and the gradient of every trained parameter."""
+    model.zero_grad()
+    objective(model, tiny.collated(spec, model, rows), PLAIN, None, 0).backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def templated(spec, prefix, lengths, seed=0):
+    """Rows whose prompts begin with the same tokens."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(n):
+        return torch.randint(4, spec.config.vocab_size, (n,), generator=generator).tolist()
+
+    start = drawn(prefix)
+    return [
+        Encoded(str(i), start + drawn(prompt), drawn(answer), None, 0, 0)
+        for i, (prompt, answer) in enumerate(lengths)
+    ]
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def decoder(request, tiny_models):
+    """A tiny decoder with an adapter, and what it computes with when it is accelerated."""
+    return attached(tiny_models(request.param), request.param)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    prefix=st.integers(0, 9),
+    lengths=st.lists(st.tuples(st.integers(1, 7), st.integers(1, 5)), min_size=1, max_size=5),
+    seed=st.integers(0, 99),
+)
+def test_packed_rows_give_the_losses_of_padded_ones(decoder, prefix, lengths, seed):
+    """Order, padding, a common beginning: each target's loss is its own, and so is its gradient."""
+    spec, model = decoder
+    rows = templated(spec, prefix, lengths, seed)
+    batch = tiny.collated(spec, model, rows)
+    plain, (logits, _) = losses(model, batch), supervised_logits(model, batch)
+    with accelerated(model, spec.family) as found, pytest.MonkeyPatch.context() as patch:
+        assert found.packing and found.head
+        patch.setattr(packing, "MOST", -1)  # fused, and padded
+        padded = learning(spec, model, rows)
+        patch.setattr(packing, "MOST", 1)  # packed even where it does not pay
+        torch.testing.assert_close(losses(model, batch), plain, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(supervised_logits(model, batch)[0], logits, rtol=1e-4, atol=1e-5)
+        for key, gradient in learning(spec, model, rows).items():
+            torch.testing.assert_close(gradient, padded[key], rtol=1e-7, atol=1e-9)
+
+
+def test_what_rows_begin_with_is_read_once(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    rows = templated(spec, 6, [(3, 2), (1, 4), (5, 1)])
+    batch = tiny.collated(spec, model, rows)
+    inputs, keep = pack(batch["input_ids"], batch["labels"] != IGNORE)
+    # Each row's last token is a target only; 6 in common, and 4, 4 and 5 of each row's own.
+    assert inputs["input_ids"].shape == keep.shape == (1, 6 + 4 + 4 + 5)
+    assert inputs["packed"].prefix == 6
+    assert inputs["position_ids"][0].tolist() == [*range(10), *range(6, 10), *range(6, 11)]
+    assert int(keep.sum()) == 2 + 4 + 1
+    given_ids = inputs["input_ids"][0][inputs["packed"].places]
+    for row, ids in zip(rows, given_ids.tolist(), strict=True):
+        whole = row.prompt + row.answer[:-1]
+        assert ids[: len(whole)] == whole
+
+
+def test_a_batch_that_packing_hardly_shortens_is_left_as_it_is(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    batch = tiny.collated(spec, model, templated(spec, 0, [(5, 3), (5, 3)]))
+    assert pack(batch["input_ids"], batch["labels"] != IGNORE) is None
+
+
+def test_rows_that_are_equal_throughout_keep_a_token_of_their_own(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    row = Encoded("0", [5, 6, 7, 8], [9], None, 0, 0)
+    batch = tiny.collated(spec, model, [row, row])
+    plain = losses(model, batch)
+    with accelerated(model, spec.family):
+        torch.testing.assert_close(losses(model, batch), plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["window", "dropout", "alora"])
+def test_rows_are_not_packed_where_that_would_be_wrong(change, tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    inner = model.get_base_model()
+    for layer in inner.model.layers:
+        if change == "dropout":
+            layer.self_attn.attention_dropout = 0.5
+        if change == "window":
+            plain = layer.self_attn.forward
+            layer.self_attn.forward = functools.partial(plain, sliding_window=4)
+    if change == "alora":
+        model.peft_config["default"].alora_invocation_tokens = [1]
+    with accelerated(model, spec.family) as found:
+        assert not found.packing and found.layers
+
+
+def test_a_model_that_caps_its_logits_keeps_its_head(tiny_models):
+    spec, model = attached(tiny_models("llama"), "llama")
+    batch = tiny.collated(spec, model, tiny.rows(spec, 3))
+    handle = model.get_base_model().register_forward_hook(
+        lambda _m, _a, out: setattr(out, "logits", torch.tanh(out.logits)) or out
+    )
+    plain = losses(model, batch)
+    with accelerated(model, spec.family) as found:
+        assert not found.head
+        torch.testing.assert_close(losses(model, batch), plain, rtol=1e-5, atol=1e-6)
+    handle.remove()
+    assert "forward" not in vars(model.get_output_embeddings())
+
+
+def test_losses_from_states_do_not_hang_on_the_size_of_a_block(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(7, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 3, 1, 1, 10, 4, 2])
+    layer = nn.Linear(5, 11).double().requires_grad_(False)
+    weights = torch.rand(7, generator=generator, dtype=torch.float64)
+    expected = functional.cross_entropy(layer(states), targets, reduction="none")
+    (of_expected,) = torch.autograd.grad((expected * weights).sum(), states)
+    for rows in (1, 3, 7, 50):
+        monkeypatch.setattr(head, "BLOCK_BYTES", rows * 4 * 11)
+        found = head.head_losses(states, layer, targets)
+        torch.testing.assert_close(found, expected)
+        (of_found,) = torch.autograd.grad((found * weights).sum(), states)
+        torch.testing.assert_close(of_found, of_expected)
+    assert not head.can_fuse(nn.Linear(5, 11)) and head.can_fuse(layer)
+
+
+@pytest.mark.parametrize("tokens", [512, 513, 700, 1151, 1152])
+def test_a_product_in_halves_is_the_product(tokens, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    generator = torch.Generator().manual_seed(tokens)
+    x = torch.randn(tokens, 64, generator=generator).bfloat16()
+    weight = torch.randn(64, 576, generator=generator).bfloat16()
+    torch.testing.assert_close(lora._product(x, weight), x @ weight, rtol=2e-2, atol=5e-2)
+    start = torch.ones(tokens, 576).bfloat16()
+    found = lora._product(x, weight, start.clone())
+    torch.testing.assert_close(found, start + x @ weight, rtol=2e-2, atol=1e-1)

@@ -14,6 +14,7 @@ from loratory.tuning import greedy as own
 from loratory.tuning.batch import pad
 from loratory.tuning.fused import accelerated
 from loratory.tuning.model import load
+from loratory.tuning.packing import pack
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -90,12 +91,26 @@ def test_a_batch_shrinks_as_its_answers_end(ready, monkeypatch):
         sizes.append(len(kwargs["input_ids"]))
         return forward(self, *args, **kwargs)
 
+    monkeypatch.setattr(own, "can_pack", lambda _: False)  # by trying, which counts
     monkeypatch.setattr(type(model), "forward", noted)
     assert ours(model, spec, prompts, stops, 20, 0) == expected
     assert sizes[0] == len(prompts) and sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0]
     monkeypatch.setattr(own, "SHRINK", 2.0)  # never
     assert ours(model, spec, prompts, stops, 20, 0) == expected
+
+
+def test_prompts_read_packed_are_answered_as_prompts_read_padded(ready, monkeypatch):
+    model, spec, _, prompts = ready
+    stops = {spec.tokenizer.eos_token_id}
+    template = torch.arange(4, 24).tolist()
+    alike = [[*template, *prompt[-9:]] for prompt in prompts]
+    packed = []
+    monkeypatch.setattr(own, "pack", lambda *x: packed.append(pack(*x)) or packed[-1])
+    found = ours(model, spec, alike, stops, 12, 0)
+    assert any(one is not None and one[0]["packed"].prefix >= 20 for one in packed)
+    monkeypatch.setattr(own, "can_pack", lambda _: False)
+    assert ours(model, spec, alike, stops, 12, 0) == found
 
 
 def test_an_adapter_speaks_fused_as_it_does_plain(ready):
@@ -113,7 +128,9 @@ def test_an_adapter_speaks_fused_as_it_does_plain(ready):
 def test_room_holds_what_a_growing_cache_holds():
     torch.manual_seed(0)
     first = torch.randn(2, 3, 2, 4, 5)  # keys and values of three rows
-    room, grown = own._Room(*first, most=7), DynamicCache()
+    wide = torch.zeros(2, 3, 2, 7, 5)
+    wide[..., :4, :] = first
+    room, grown = own._Room(*wide, length=4), DynamicCache()
     grown.update(*first, 0)
     for i in range(3):
         states = torch.randn(2, 2 if i else 3, 2, 1, 5)

@@ -19,10 +19,12 @@ from torch.nn import functional
 from loratory.methods.base import quiet
 from loratory.tuning.batch import IGNORE, collate, pad, padded, sorted_batches
 from loratory.tuning.encode import Encoded
+from loratory.tuning.fused.attention import NAME, product_attention
 from loratory.tuning.generate import virtual_tokens
 from loratory.tuning.greedy import can_decode
 from loratory.tuning.loss import head_on, whole_head
 from loratory.tuning.model import Resolved, base_of
+from loratory.tuning.pages import kept_pages
 
 __all__ = ["Found", "Query", "loglikelihoods"]
 
@@ -81,12 +83,13 @@ def loglikelihoods(
     if spec.family == "causal":
         shared = _tree if _takes_trees(model) else _shared_causal
     ways: tuple[tuple[list[int], Answer], ...] = ((single, _each), (several, shared))
-    for places, answer in ways:
-        for batch in _batches([asked[i] for i in places], batch_size):
-            with torch.inference_mode(), quiet(), whole_head(model):
-                answers = answer(model, spec, [asked[places[i]] for i in batch])
-            for i, found in zip(batch, answers, strict=True):
-                yield places[i], found
+    with kept_pages():
+        for places, answer in ways:
+            for batch in _batches([asked[i] for i in places], batch_size):
+                with torch.inference_mode(), quiet(), whole_head(model), product_attention(model):
+                    answers = answer(model, spec, [asked[places[i]] for i in batch])
+                for i, found in zip(batch, answers, strict=True):
+                    yield places[i], found
 
 
 def _batches(asked: Sequence[Query], size: int) -> Iterator[list[int]]:
@@ -137,7 +140,7 @@ def _by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, n: 
         n: number of rows.
     """
     lost = functional.cross_entropy(logits.float(), targets, reduction="none").double()
-    missed = (logits.argmax(dim=-1) != targets).double()
+    missed = (logits.max(dim=-1).indices != targets).double()
     sums = torch.zeros(2, n, dtype=torch.float64, device=logits.device)
     sums.index_add_(1, rows, torch.stack([lost, missed]))
     return [Found(-nats, wrong == 0) for nats, wrong in sums.T.tolist()]
@@ -146,7 +149,7 @@ def _by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, n: 
 def _takes_trees(model: Any) -> bool:
     """Return whether a decoder takes a mask for every pair of places, and each place's position."""
     attention = getattr(base_of(model).config, "_attn_implementation", None)
-    return attention == "sdpa" and can_decode(model)
+    return attention in ("sdpa", NAME) and can_decode(model)
 
 
 def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
@@ -170,7 +173,7 @@ def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found
         logits = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
         ).logits[0]  # (N, V)
-    whole, best = _normalisers(logits), logits.argmax(dim=-1)
+    whole, best = _normalisers(logits), logits.max(dim=-1).indices
     found, start = [], 0
     for one in batch:
         after = start + 1  # of the first option's tokens but its last

@@ -11,14 +11,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from loratory.tuning.batch import IGNORE
+from loratory.tuning.head import head_losses
+from loratory.tuning.packing import pack
 
-__all__ = ["cross_entropy_sum", "head_on", "loss_sum", "supervised_logits", "whole_head"]
+__all__ = [
+    "head_on",
+    "headless",
+    "loss_sum",
+    "losses",
+    "packing",
+    "supervised_logits",
+    "whole_head",
+]
+
+
+_packing: WeakSet[Any] = WeakSet()
+_headless: WeakSet[Any] = WeakSet()
+
+
+@contextmanager
+def packing(model: Any) -> Iterator[None]:
+    """Let a decoder read its batches as `pack` gives them within the context."""
+    with _among(_packing, model):
+        yield
+
+
+@contextmanager
+def headless(model: Any) -> Iterator[None]:
+    """Let a decoder's losses be computed from its last states within the context."""
+    with _among(_headless, model):
+        yield
+
+
+@contextmanager
+def _among(models: WeakSet[Any], model: Any) -> Iterator[None]:
+    models.add(model)
+    try:
+        yield
+    finally:
+        models.discard(model)
 
 
 def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,8 +66,25 @@ def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
         model: any of the three families, with or without an adapter.
         batch: what `collate` gave; it is not changed.
     """
+    nats = losses(model, batch)
+    return nats.sum(), torch.tensor(len(nats), device=nats.device)
+
+
+def losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Return the cross-entropy of every target in nats, shape (N,), float32, row by row.
+
+    Args:
+        model: as for `loss_sum`.
+        batch: as for `loss_sum`.
+    """
+    inner = _unwrapped(model)
+    if "shift_labels" in batch and inner in _headless:
+        head = inner.get_output_embeddings()
+        targets = batch["labels"][batch["labels"] != IGNORE]
+        return head_losses(_at_targets(model, batch, head, head_off), head, targets)
     logits, targets = supervised_logits(model, batch)
-    return cross_entropy_sum(logits, targets)
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    return functional.cross_entropy(logits.to(precise), targets, reduction="none")
 
 
 def supervised_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,26 +94,31 @@ def supervised_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, 
         model: as for `loss_sum`.
         batch: as for `loss_sum`.
     """
-    inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     labels = batch["labels"]
     keep = labels != IGNORE
-    inner = model.module if isinstance(model, DistributedDataParallel) else model
-    head = inner.get_output_embeddings() if "shift_labels" in batch else None
+    head = _unwrapped(model).get_output_embeddings() if "shift_labels" in batch else None
     if head is not None:
-        with head_on(head, keep):
-            logits = model(**inputs, use_cache=False).logits[0]  # (N, V)
+        logits = _at_targets(model, batch, head, head_on)
     else:
-        logits = model(**inputs).logits
+        logits = model(**{key: value for key, value in batch.items() if key != "labels"}).logits
         logits = logits if labels.dim() == 1 else logits[keep]  # (B, K) or (N, V)
     return logits, labels[keep]
 
 
-def cross_entropy_sum(
-    logits: torch.Tensor, targets: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return summed cross-entropy, as `loss_sum`, of what `supervised_logits` gave."""
-    count = torch.tensor(len(targets), device=targets.device)
-    return functional.cross_entropy(logits.float(), targets, reduction="sum"), count
+def _at_targets(model: Any, batch: dict[str, Any], head: Any, how: Any) -> torch.Tensor:
+    """Return what a decoder gives at its supervised places, its head being as `how` says."""
+    inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
+    keep = batch["labels"] != IGNORE
+    if _unwrapped(model) in _packing:
+        packed = pack(inputs["input_ids"], keep)
+        inputs, keep = (inputs, keep) if packed is None else packed
+    with how(head, keep):
+        found: torch.Tensor = model(**inputs, use_cache=False).logits[0]
+        return found
+
+
+def _unwrapped(model: Any) -> Any:
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 @contextmanager
@@ -104,3 +164,22 @@ def head_on(head: Any, keep: torch.Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def head_off(head: Any, keep: torch.Tensor) -> Iterator[None]:
+    """Let a model give, for its logits, what its head would read where `keep` (B, T) is true.
+
+    Within the context they have shape (1, N, d). It serves models that do nothing behind their
+    head.
+    """
+
+    def forward(states: torch.Tensor) -> torch.Tensor:
+        return states
+
+    with head_on(head, keep):
+        head.forward = forward
+        try:
+            yield
+        finally:
+            del head.forward

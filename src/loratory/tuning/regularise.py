@@ -180,26 +180,33 @@ class Remedies:
         self.rank, self.world = rank, world
         self._step, self._pass = -1, 0
 
-    def added(self, model: Any, batch: dict[str, Any], logits: Tensor, step: int) -> Tensor:
+    @property
+    def compares(self) -> bool:
+        """Return whether the logits of training rows are held against the base model's."""
+        return bool(self.config.kl_weight)
+
+    def added(self, model: Any, batch: dict[str, Any], logits: Tensor | None, step: int) -> Tensor:
         """Return what is added to the mean loss of one forward pass, a scalar in nats.
 
         Args:
             model: as the training has it.
             batch: training rows, on the model's device.
-            logits: of their supervised places, shape (N, V), with a graph.
+            logits: of their supervised places, shape (N, V), with a graph; where `compares`.
             step: optimiser steps already taken.
         """
         self._pass = self._pass + 1 if step == self._step else 0
         self._step = step
-        total = torch.zeros((), device=logits.device)
-        if self.config.kl_weight:
+        device = batch["labels"].device
+        total = torch.zeros((), device=device)
+        if self.compares:
+            assert logits is not None
             total = total + self.config.kl_weight * divergence(base_logits(model, batch), logits)
         if self.update is not None:
-            norm = self.update.squared_norm().to(logits.device)
+            norm = self.update.squared_norm().to(device)
             total = total + self.config.l2_weight * norm
         if self.replay is not None:
             number = (step * self.accumulation + self._pass) * self.world + self.rank
-            texts = {k: v.to(logits.device) for k, v in self.replay.batch(number).items()}
+            texts = {k: v.to(device) for k, v in self.replay.batch(number).items()}
             loss, count = loss_sum(model, texts)
             total = total + self.config.replay_weight * loss / count
         return total

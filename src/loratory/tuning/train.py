@@ -33,6 +33,7 @@ from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
 from loratory.tuning.model import Resolved
+from loratory.tuning.pages import kept_pages
 from loratory.tuning.regularise import remedies_of
 from loratory.tuning.texts import text_batches
 from loratory.tuning.trainer import Rows, SupervisedTrainer
@@ -236,7 +237,7 @@ def train(
                 spec, texts, max_tokens=remedy.replay_tokens, seed=seed, shift_right=shift_right
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
-        with accelerated(model, spec.family, wanted=config.fused):
+        with kept_pages(), accelerated(model, spec.family, wanted=config.fused):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if hooks.finish is not None:
         hooks.finish()

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -26,7 +27,7 @@ from loratory.evaluation.overfitting import RowLosses
 from loratory.methods.base import TrainingHooks
 from loratory.tuning.batch import IGNORE, sorted_batches
 from loratory.tuning.encode import Encoded
-from loratory.tuning.loss import cross_entropy_sum, supervised_logits
+from loratory.tuning.loss import losses, supervised_logits
 from loratory.tuning.regularise import Remedies
 from loratory.tuning.validation import Goal, row_losses
 
@@ -244,8 +245,12 @@ def objective(
         remedies: what holds the model near its base.
         step: optimiser steps already taken.
     """
-    logits, targets = supervised_logits(model, inputs)
-    total, count = cross_entropy_sum(logits, targets)
+    if remedies is not None and remedies.compares:
+        logits, targets = supervised_logits(model, inputs)
+        nats = functional.cross_entropy(logits.float(), targets, reduction="none")
+    else:  # nobody asks for logits, so that they need not be there as a whole
+        logits, nats = None, losses(model, inputs)
+    total, count = nats.sum(), len(nats)
     if remedies is not None:
         total = total + count * remedies.added(model, inputs, logits, step)
     if hooks.penalty is not None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from loratory.config import DecodeConfig, RunConfig
 from loratory.errors import ConfigError, DataError, RunError, suggest
@@ -22,7 +21,7 @@ from loratory.records import Example, Prediction
 from loratory.tasks.base import Task
 from loratory.tuning.batch import IGNORE, collate, sorted_batches
 from loratory.tuning.encode import Encoded, Encoder
-from loratory.tuning.loss import loss_sum, supervised_logits
+from loratory.tuning.loss import loss_sum, losses
 from loratory.tuning.model import Resolved, base_of
 from loratory.tuning.predict import predict
 
@@ -74,9 +73,8 @@ def row_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
         model: any of the three families, with or without an adapter.
         batch: what `collate` gave; it is not changed.
     """
-    logits, targets = supervised_logits(model, batch)
     labels = batch["labels"]
-    nats = functional.cross_entropy(logits.float(), targets, reduction="none").double()
+    nats = losses(model, batch).double()
     rows = (labels != IGNORE).nonzero()[:, 0]  # in the order of the targets
     sums = torch.zeros(len(labels), 2, dtype=torch.float64, device=nats.device)
     return sums.index_add_(0, rows, torch.stack([nats, torch.ones_like(nats)], dim=1))

@@ -4,6 +4,6 @@ Each part stands for one of peft's or transformers' and gives the same, in float
 sums; `accelerated` puts in those that serve a model, and takes them out again.
 """
 
-from loratory.tuning.fused.accelerate import Accelerated, accelerated
+from loratory.tuning.fused.accelerate import Accelerated, accelerated, can_pack
 
-__all__ = ["Accelerated", "accelerated"]
+__all__ = ["Accelerated", "accelerated", "can_pack"]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from loratory.methods.base import Family, quiet
+from loratory.tuning import head
+from loratory.tuning.batch import IGNORE
 from loratory.tuning.fused import attention, lora, norm
+from loratory.tuning.loss import headless, losses, packing
 from loratory.tuning.model import base_of
 
-__all__ = ["Accelerated", "accelerated"]
+__all__ = ["Accelerated", "accelerated", "can_pack"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Accelerated:
     """Groups of them that share an input."""
     norms: int
     attention: bool
+    packing: bool
+    """Losses are computed without padding, and what rows begin with once."""
+    head: bool
+    """Losses are computed a block of logits at a time."""
 
 
 @contextmanager
@@ -46,37 +54,90 @@ def accelerated(
         wanted: without it nothing is put in: `train.fused`.
     """
     if not wanted:
-        yield Accelerated(0, 0, 0, False)
+        yield Accelerated(0, 0, 0, False, False, False)
         return
     with ExitStack() as undo:
         adapter = getattr(model, "active_adapter", None)
-        groups = _groups(model, family, adapter) if isinstance(adapter, str) else []
+        groups = _groups(model, family, adapter, training) if isinstance(adapter, str) else []
         for group in groups:
             undo.callback(group.put_in())
         norms = [module for module in model.modules() if training and norm.can_fuse(module)]
         for module in norms:
             undo.callback(norm.put_in(module))
+        attends = training and undo.enter_context(attention.product_attention(model))
+        decodes = training and family == "causal"
+        heads = decodes and _is_same(model, headless, training)
+        if heads:
+            undo.enter_context(headless(model))
+        packs = decodes and attends and can_pack(model, training=True)
+        if packs:
+            undo.enter_context(packing(model))
         yield Accelerated(
             layers=sum(len(group.layers) for group in groups),
             groups=sum(len(group.layers) > 1 for group in groups),
             norms=len(norms),
-            attention=training and _attend(model, undo),
+            attention=attends,
+            packing=packs,
+            head=heads,
         )
 
 
-def _attend(model: Any, undo: ExitStack) -> bool:
-    """Switch a model's attention, where it is transformers' sdpa on a CPU."""
-    inner = base_of(model)
-    device = next(inner.parameters()).device.type
-    if getattr(inner.config, "_attn_implementation", None) != "sdpa" or device == "cuda":
+def can_pack(model: Any, *, training: bool = False) -> bool:
+    """Return whether a decoder computes the same of packed rows when it attends by products.
+
+    Args:
+        model: with or without an adapter.
+        training: it has to in training mode too, where some drop out of attention.
+    """
+    with attention.product_attention(model) as attends:
+        active = base_of(model).config._attn_implementation == attention.NAME
+        return (attends or active) and _by_token(model) and _is_same(model, packing, training)
+
+
+def _by_token(model: Any) -> bool:
+    """Return whether what is trained has no regard to where a row begins."""
+    configs = getattr(model, "peft_config", {}).values()
+    return not any(
+        c.is_prompt_learning or getattr(c, "alora_invocation_tokens", None) for c in configs
+    )
+
+
+def _is_same(
+    model: Any, way: Callable[[Any], AbstractContextManager[None]], training: bool
+) -> bool:
+    """Return whether a decoder's losses are the same within a context, by trying it."""
+    weight = next(model.parameters())
+    if isinstance(weight, FakeTensor) or weight.is_meta:  # a rehearsal has no numbers to try
         return False
-    attention.register()
-    inner.set_attn_implementation(attention.NAME)
-    undo.callback(inner.set_attn_implementation, "sdpa")
-    return True
+    if way is headless and not head.can_fuse(model.get_output_embeddings()):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(base_of(model).config.vocab_size, (2, 12), generator=generator)
+    ids[1, :4] = ids[0, :4]
+    labels = torch.full_like(ids, IGNORE)
+    labels[0, 6:], labels[1, 5:8] = ids[0, :6], ids[1, :3]
+    batch = {"input_ids": ids, "labels": labels, "shift_labels": labels}
+    batch = {key: value.to(weight.device) for key, value in batch.items()}
+    mode = model.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), quiet():
+            model.eval()
+            plain = losses(model, batch)
+            with way(model):
+                found = losses(model, batch)
+                if training:
+                    model.train()
+                    losses(model, batch)  # attention that drops out refuses packed rows
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    finally:
+        model.train(mode)
+    # Rounding moves less than this; a token at a wrong place, or that sees others, more.
+    near = 2e-2 if weight.dtype in (torch.bfloat16, torch.float16) else 1e-4
+    return bool((found - plain).norm() <= near * plain.norm())
 
 
-def _groups(model: Any, family: Family, adapter: str) -> list[lora.Group]:
+def _groups(model: Any, family: Family, adapter: str, training: bool) -> list[lora.Group]:
     """Return the layers that can be fused, those that are given one tensor together."""
     layers = [module for module in model.modules() if lora.can_fuse(module, adapter)]
     if not layers:
@@ -105,7 +166,7 @@ def _groups(model: Any, family: Family, adapter: str) -> list[lora.Group]:
         fresh = [layer for layer in members if id(layer) not in once]
         once |= {id(layer) for layer in members}
         if fresh:
-            groups.append(lora.Group(fresh, adapter))
+            groups.append(lora.Group(fresh, adapter, training=training))
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Attention as products of whole matrices, for training on a CPU.
+"""Attention as products of whole matrices, for a CPU.
 
 PyTorch's fused attention never holds the scores, but its backward pass on a CPU takes several times
 as long as the products themselves. Here the scores are formed as one product for each key head, the
@@ -7,8 +7,10 @@ are taken in blocks of queries, each against the keys that it may see, so that n
 megabytes of scores are there at a time. Scores are kept for the backward pass where they are small,
 and made again there where they are not.
 
-It is registered with transformers under the name that `accelerated` sets. Where it does not serve
-(dropout, generation, a mask of another shape) transformers' own `sdpa` answers.
+In decoding, keys and values are read where they lie; `sdpa` repeats them for the queries' heads.
+
+It is registered with transformers under the name that `product_attention` sets. Where it does not
+serve (dropout, a mask of another shape) transformers' own `sdpa` answers.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -25,11 +28,18 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-__all__ = ["NAME", "attention", "register"]
+from loratory.tuning.model import base_of
+from loratory.tuning.packing import Layout, collect, spread
+
+__all__ = ["NAME", "attention", "product_attention"]
 
 NAME = "loratory_products"
 BLOCK_BYTES = 2**24
 """Scores that are formed at a time, about: from 32 MiB on glibc maps new pages for each."""
+OTHER = ("position_bias", "softcap", "cache")
+"""What some models hand over that is not computed here."""
+WINDOWS = ("sliding_window", "s_aux")
+"""What is part of a mask besides, which packed rows do not have."""
 KEPT = 4
 """Scores are kept up to so many times the size of the queries."""
 
@@ -162,20 +172,25 @@ def _forward(
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
+    packed: Layout | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Answer transformers as its `sdpa_attention_forward` does."""
+    if packed is not None:
+        if dropout or any(kwargs.get(name) is not None for name in OTHER + WINDOWS):
+            raise ValueError("attention of this kind does not take packed rows")
+        q, k, v = (spread(x[0].transpose(0, 1), packed) for x in (query, key, value))
+        return collect(attention(q, k, v, causal=True, scaling=scaling), packed)[None], None
     length = query.shape[2]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     causal = causal and attention_mask is None and length > 1
     fits = (
-        query.requires_grad
-        and not dropout
+        not dropout
         and query.device.type == "cpu"
         and query.shape[1] % key.shape[1] == 0
         and query.shape[-1] == key.shape[-1]
         and key.shape == value.shape
-        and not any(kwargs.get(name) is not None for name in ("position_bias", "softcap", "cache"))
+        and not any(kwargs.get(name) is not None for name in OTHER)
         and (attention_mask is None or attention_mask.shape[:2] == (len(query), 1))
         and (not causal or key.shape[2] == length)
     )
@@ -195,7 +210,21 @@ def _forward(
     return found.transpose(1, 2), None
 
 
-def register() -> None:
-    """Make the attention known to transformers, under `NAME`."""
+@contextmanager
+def product_attention(model: Any) -> Iterator[bool]:
+    """Let a model attend by products within the context, and yield whether it does.
+
+    It does on a CPU, where its attention is transformers' `sdpa`.
+    """
+    inner = base_of(model)
+    device = next(inner.parameters()).device.type
+    if getattr(inner.config, "_attn_implementation", None) != "sdpa" or device == "cuda":
+        yield False
+        return
     AttentionInterface.register(NAME, _forward)
     AttentionMaskInterface.register(NAME, sdpa_mask)
+    inner.set_attn_implementation(NAME)
+    try:
+        yield True
+    finally:
+        inner.set_attn_implementation("sdpa")

@@ -19,10 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 __all__ = ["Group", "can_fuse", "fused_lora"]
+
+NARROW = range(576, 640)
+SLOW = range(513, 1152)
+"""Widths of results, and tokens, of products that are faster in halves, on two threads."""
 
 
 class Factors(NamedTuple):
@@ -39,25 +42,47 @@ class Factors(NamedTuple):
     scaling: float
 
 
+class Halves(NamedTuple):
+    """The trained factors of layers of one input, of the type they are multiplied in."""
+
+    a: Tensor
+    """(R, in), all layers' one below the other."""
+    b: list[Tensor]
+    """(out, r) of each layer, scaled."""
+
+    @classmethod
+    def of(cls, layers: Sequence[Factors], dtype: torch.dtype) -> Halves:
+        """Return the factors as they are now, rounded."""
+        a = torch.cat([layer.a for layer in layers]).to(dtype)
+        return cls(a, [(layer.b * layer.scaling).to(dtype) for layer in layers])
+
+
+def _computed(
+    rows: Tensor, layers: Sequence[Factors], halves: Halves
+) -> tuple[Tensor, list[Tensor]]:
+    """Return A x, (T, R), and what each layer makes of x, (T, out)."""
+    read, outputs, start = rows @ halves.a.T, [], 0
+    for layer, b in zip(layers, halves.b, strict=True):
+        stop = start + b.shape[1]
+        y = _product(rows, layer.weight.T)
+        if layer.bias is not None:
+            y += layer.bias
+        outputs.append(y.addmm_(read[:, start:stop], b.T))
+        start = stop
+    return read, outputs
+
+
 class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
     """y_i = W_i x + bias_i + s_i B_i A_i x, for layers of one input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: Sequence[Factors], *_: Tensor) -> tuple[Tensor, ...]:
         rows = x.reshape(-1, x.shape[-1])  # (T, in)
-        a = torch.cat([layer.a for layer in layers]).to(x.dtype)  # (R, in)
-        read = rows @ a.T  # (T, R)
-        outputs, scaled, start = [], [], 0
-        for layer in layers:
-            b = (layer.b * layer.scaling).to(x.dtype)  # (out, r)
-            stop = start + b.shape[1]
-            y = functional.linear(rows, layer.weight, layer.bias)
-            outputs.append(y.addmm_(read[:, start:stop], b.T).view(*x.shape[:-1], -1))
-            scaled.append(b)
-            start = stop
+        halves = Halves.of(layers, x.dtype)
+        read, outputs = _computed(rows, layers, halves)
         ctx.layers, ctx.shape = layers, x.shape
-        ctx.save_for_backward(rows, read, a, *scaled)
-        return tuple(outputs)
+        ctx.save_for_backward(rows, read, halves.a, *halves.b)
+        return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -72,9 +97,9 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
             of_b.append(thin.to(layer.b.dtype) * layer.scaling)
             if ctx.needs_input_grad[0]:
                 if of_x is None:
-                    of_x = gradient @ layer.weight
+                    of_x = _product(gradient, layer.weight)
                 else:
-                    of_x.addmm_(gradient, layer.weight)
+                    _product(gradient, layer.weight, of_x)
             start = stop
         of_a = (inner.T @ rows).to(ctx.layers[0].a.dtype).split([b.shape[1] for b in scaled])
         if of_x is not None:
@@ -82,16 +107,41 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
         return of_x, None, *of_a, *of_b
 
 
-def fused_lora(x: Tensor, layers: Sequence[Factors]) -> tuple[Tensor, ...]:
+def _product(x: Tensor, weight: Tensor, to: Tensor | None = None) -> Tensor:
+    """Return x W, of (T, in) and (in, out); added to `to`, in place, where there is one.
+
+    On two threads oneDNN 3 leaves some products of narrow matrices to one of them, and takes twice
+    as long as for two products of half the width. Where that was measured, they are two
+    (benchmarks/LOG.md). What is chosen hangs on shapes alone, so that a training can be repeated.
+    """
+    out = x.new_empty(len(x), weight.shape[1]) if to is None else to
+    half = out.shape[1] // 2
+    narrow = x.dtype == torch.bfloat16 and out.shape[1] in NARROW and torch.get_num_threads() == 2
+    parts = [slice(0, half), slice(half, None)] if narrow and len(x) in SLOW else [slice(None)]
+    for part in parts:
+        if to is None:
+            torch.mm(x, weight[:, part], out=out[:, part])
+        else:
+            out[:, part].addmm_(x, weight[:, part])
+    return out
+
+
+def fused_lora(
+    x: Tensor, layers: Sequence[Factors], halves: Halves | None = None
+) -> tuple[Tensor, ...]:
     """Return what each of several LoRA layers makes of one input.
 
     Args:
         x: (..., in), of the weights' type.
         layers: at least one.
+        halves: of the layers, where nothing is trained and no gradient wanted.
 
     Returns:
         (..., out) for each.
     """
+    if halves is not None:
+        _, outputs = _computed(x.reshape(-1, x.shape[-1]), layers, halves)
+        return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
     trained = [layer.a for layer in layers] + [layer.b for layer in layers]
     return tuple(_FusedLora.apply(x, layers, *trained))
 
@@ -120,11 +170,12 @@ class Group:
 
     Args:
         layers: that `can_fuse`, in the order of their calls.
-        adapter: the one that is trained.
+        adapter: the one that is trained, or answers.
+        training: the adapter's numbers change meanwhile, or gradients are asked for.
     """
 
-    def __init__(self, layers: Sequence[Any], adapter: str) -> None:
-        self.layers, self.adapter = list(layers), adapter
+    def __init__(self, layers: Sequence[Any], adapter: str, *, training: bool = True) -> None:
+        self.layers, self.adapter, self.training = list(layers), adapter, training
         self._input: Tensor | None = None
         self._found: dict[int, Tensor] = {}
 
@@ -142,6 +193,8 @@ class Group:
 
     def _forward(self, place: int, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
         layer = self.layers[place]
+        rest = self.layers if place == 0 else [layer]
+        halves: dict[torch.dtype, Halves] = {}  # by the input's type, made when first wanted
 
         def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if args or kwargs or not self._applies(layer, x):
@@ -151,8 +204,13 @@ class Group:
                 if not self._found:
                     self._input = None
                 return mine
-            rest = self.layers if place == 0 else [layer]
-            mine, *others = fused_lora(x, [_factors(each, self.adapter) for each in rest])
+            made = [_factors(each, self.adapter) for each in rest]
+            ready = None
+            if not (self.training or torch.is_grad_enabled()):
+                if x.dtype not in halves:
+                    halves[x.dtype] = Halves.of(made, x.dtype)
+                ready = halves[x.dtype]
+            mine, *others = fused_lora(x, made, ready)
             if others:
                 self._input, self._found = x, dict(enumerate(others, start=1))
             return mine

@@ -23,20 +23,20 @@ class _RmsNorm(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        precise = torch.promote_types(x.dtype, torch.float32)
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=precise)
-        inverse = torch.rsqrt(length.square_().div_(x.shape[-1]).add_(eps))  # (..., 1)
-        normal = (x * inverse).to(x.dtype)  # the product is of the precise type
+        # Of one type throughout: PyTorch multiplies tensors of two types many times as slowly.
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        squares = torch.linalg.vecdot(exact, exact)[..., None]
+        inverse = squares.div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
+        normal = (exact * inverse).to(x.dtype)
         ctx.save_for_backward(normal, weight, inverse)
         return normal * weight
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         normal, weight, inverse = ctx.saved_tensors
-        gradient = gradient * weight
-        share = (gradient * normal).sum(-1, keepdim=True, dtype=inverse.dtype)
-        share.div_(-normal.shape[-1])
-        found = (normal * share).add_(gradient).mul_(inverse)
+        exact, of_normal = normal.to(inverse.dtype), (gradient * weight).to(inverse.dtype)
+        share = torch.linalg.vecdot(of_normal, exact)[..., None].div_(-normal.shape[-1])
+        found = torch.addcmul(of_normal, exact, share).mul_(inverse)
         return found.to(normal.dtype), None, None
 
 

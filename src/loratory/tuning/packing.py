@@ -1,0 +1,131 @@
+"""Rows of a batch as one, without padding, what they begin with in common computed once.
+
+Most of a decoder's work is done token by token: layers, norms, the head. Padding is work for
+nothing there, and so is the template of the prompts, which every row begins with: causal attention
+lets nothing that follows change it, so that its states are the same in all rows, and what it learns
+is the sum over them. Only attention looks from one token to another. It gets its rows back, the
+common beginning repeated, and gives its answers back to the tokens.
+
+That a model computes the same this way is tried out, not assumed: with positions of another kind,
+sliding windows or layers that look at neighbours it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Layout", "collect", "pack", "spread"]
+
+MOST = 0.9
+"""Packed where so many tokens are left at most, of those with padding; else it does not pay."""
+
+
+@dataclass
+class Layout:
+    """Where the N tokens of B packed rows stand."""
+
+    places: Tensor
+    """(B, T): the token that each row has at each place, any where there is none."""
+    own: Tensor
+    """(N,): row · T + place of each token, the first row's of what all begin with."""
+    prefix: int
+    """Tokens that all rows begin with."""
+    _by_heads: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def indices(self, heads: int) -> tuple[Tensor, Tensor]:
+        """Return which of N · heads vectors stands where in (B, heads, T), and the way back."""
+        if heads not in self._by_heads:
+            length = self.places.shape[1]
+            head = torch.arange(heads, device=self.own.device)
+            out = self.places[:, None] * heads + head[:, None]  # (B, heads, T)
+            row, place = self.own // length, self.own % length
+            back = (row[:, None] * heads + head) * length + place[:, None]  # (N, heads)
+            self._by_heads[heads] = out.flatten(), back.flatten()
+        return self._by_heads[heads]
+
+
+def pack(ids: Tensor, keep: Tensor) -> tuple[dict[str, Any], Tensor] | None:
+    """Return a model's inputs for packed rows, and which of their tokens are supervised, (1, N).
+
+    Supervised tokens come in the order they have in the batch. Nothing is returned where packing
+    does not pay.
+
+    Args:
+        ids: (B, T), padded on the right.
+        keep: (B, T), true where a token's successor is learnt; each row's last token is.
+    """
+    rows, length = ids.shape
+    place = torch.arange(length, device=ids.device)
+    lengths = torch.where(keep, place + 1, 0).amax(dim=1)  # (B,)
+    common = (ids == ids[:1]).all(dim=0) & ~keep.any(dim=0) & (place < lengths.amin() - 1)
+    prefix = int(common.long().cumprod(dim=0).sum()) if rows > 1 else 0
+    real = place < lengths[:, None]
+    real[1:, :prefix] = False
+    own = real.flatten().nonzero()[:, 0]
+    if len(own) > MOST * rows * length:
+        return None
+    places = torch.zeros_like(ids).flatten()
+    places[own] = torch.arange(len(own), device=ids.device)
+    places = places.view(rows, length)
+    places[1:, :prefix] = places[0, :prefix]
+    inputs = {
+        "input_ids": ids.flatten()[own][None],
+        "position_ids": (own % length)[None],
+        # One that is there already, so that the model makes none; attention goes by the layout.
+        "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device),
+        "packed": Layout(places, own, prefix),
+    }
+    return inputs, keep.flatten()[own][None]
+
+
+class _Spread(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        heads, width = x.shape[1:]
+        out, _ = layout.indices(heads)
+        ctx.layout, ctx.shape = layout, x.shape
+        rows, length = layout.places.shape
+        return x.reshape(-1, width).index_select(0, out).view(rows, heads, length, width)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        _, heads, width = ctx.shape
+        prefix = ctx.layout.prefix
+        _, back = ctx.layout.indices(heads)
+        found = gradient.reshape(-1, width).index_select(0, back).view(ctx.shape)
+        if prefix:  # every row has looked at it
+            found[:prefix] = gradient[:, :, :prefix].sum(dim=0).transpose(0, 1)
+        return found, None
+
+
+class _Collect(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        _, heads, _, width = x.shape
+        _, back = layout.indices(heads)
+        ctx.layout, ctx.shape = layout, x.shape
+        return x.reshape(-1, width).index_select(0, back).view(-1, heads, width)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        _, heads, _, width = ctx.shape
+        _, back = ctx.layout.indices(heads)
+        found = gradient.new_zeros(ctx.shape)
+        found.view(-1, width).index_copy_(0, back, gradient.reshape(-1, width))
+        return found, None
+
+
+def spread(x: Tensor, layout: Layout) -> Tensor:
+    """Return tokens in their rows, (N, heads, D) to (B, heads, T, D), padding filled with any."""
+    found: Tensor = _Spread.apply(x, layout)
+    return found
+
+
+def collect(x: Tensor, layout: Layout) -> Tensor:
+    """Return rows as tokens, (B, heads, T, D) to (N, heads, D)."""
+    found: Tensor = _Collect.apply(x, layout)
+    return found
