@@ -11,6 +11,7 @@ from loratory.config.remedy import RemedyConfig
 from loratory.methods.base import METHODS, TrainingHooks
 from loratory.methods.lora import Lora
 from loratory.records import Example
+from loratory.tuning import packing
 from loratory.tuning.fused import accelerated
 from loratory.tuning.heap import environment, share
 from loratory.tuning.memory import (
@@ -81,8 +82,11 @@ TEXT = "the quick brown fox jumps over a lazy dog and sits on the mat"
     ],
     ids=["none", "KL", "replay", "both"],
 )
-def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_models):
+def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_models, monkeypatch):
     """What the loss of training holds, remedies included, against what was expected of it."""
+    monkeypatch.setattr(
+        packing, "MOST", -1
+    )  # expected is what rows without anything in common take
     spec = tiny.spec(tiny_models(name))
     rows = rows_of(spec, 1) * 4
     train = TrainConfig(per_device_train_batch_size=4, fused=fused)

@@ -52,11 +52,13 @@ def headless(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _among(models: WeakSet[Any], model: Any) -> Iterator[None]:
+    before = model in models  # answering in the midst of a training asks for the same
     models.add(model)
     try:
         yield
     finally:
-        models.discard(model)
+        if not before:
+            models.discard(model)
 
 
 def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

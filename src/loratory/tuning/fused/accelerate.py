@@ -66,10 +66,10 @@ def accelerated(
             undo.callback(norm.put_in(module))
         attends = training and undo.enter_context(attention.product_attention(model))
         decodes = training and family == "causal"
-        heads = decodes and _is_same(model, headless, training)
+        heads = decodes and _is_same(model, headless)
         if heads:
             undo.enter_context(headless(model))
-        packs = decodes and attends and can_pack(model, training=True)
+        packs = decodes and attends and can_pack(model)
         if packs:
             undo.enter_context(packing(model))
         yield Accelerated(
@@ -82,16 +82,11 @@ def accelerated(
         )
 
 
-def can_pack(model: Any, *, training: bool = False) -> bool:
-    """Return whether a decoder computes the same of packed rows when it attends by products.
-
-    Args:
-        model: with or without an adapter.
-        training: it has to in training mode too, where some drop out of attention.
-    """
+def can_pack(model: Any) -> bool:
+    """Return whether a decoder computes the same of packed rows when it attends by products."""
     with attention.product_attention(model) as attends:
         active = base_of(model).config._attn_implementation == attention.NAME
-        return (attends or active) and _by_token(model) and _is_same(model, packing, training)
+        return (attends or active) and _by_token(model) and _is_same(model, packing)
 
 
 def _by_token(model: Any) -> bool:
@@ -102,9 +97,7 @@ def _by_token(model: Any) -> bool:
     )
 
 
-def _is_same(
-    model: Any, way: Callable[[Any], AbstractContextManager[None]], training: bool
-) -> bool:
+def _is_same(model: Any, way: Callable[[Any], AbstractContextManager[None]]) -> bool:
     """Return whether a decoder's losses are the same within a context, by trying it."""
     weight = next(model.parameters())
     if isinstance(weight, FakeTensor) or weight.is_meta:  # a rehearsal has no numbers to try
@@ -120,14 +113,11 @@ def _is_same(
     batch = {key: value.to(weight.device) for key, value in batch.items()}
     mode = model.training
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), quiet():
+        with torch.no_grad(), quiet():
             model.eval()
             plain = losses(model, batch)
             with way(model):
                 found = losses(model, batch)
-                if training:
-                    model.train()
-                    losses(model, batch)  # attention that drops out refuses packed rows
     except (TypeError, ValueError, RuntimeError):
         return False
     finally:

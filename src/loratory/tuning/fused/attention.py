@@ -10,14 +10,14 @@ and made again there where they are not.
 In decoding, keys and values are read where they lie; `sdpa` repeats them for the queries' heads.
 
 It is registered with transformers under the name that `product_attention` sets. Where it does not
-serve (dropout, a mask of another shape) transformers' own `sdpa` answers.
+serve (a mask of another shape) transformers' own `sdpa` answers.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -49,23 +49,38 @@ class _Products(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, s: float
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        causal: bool,
+        s: float,
+        dropout: float,
     ) -> Tensor:
-        parts, kept = [], []
+        parts, kept, dropped = [], [], []
         size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1]
         for block in _blocks(q, k, causal):
             chances = _chances(q, k, mask, block, causal, s)
-            found = torch.bmm(chances, v[:, : block[2]])
-            parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
             if size <= KEPT * q.numel():
                 kept.append(chances)
-        ctx.causal, ctx.scaling = causal, s
-        ctx.save_for_backward(q, k, v, mask, *kept)
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+            if dropout:
+                dropped.append(_drawn(chances.shape, dropout, chances.device))
+                chances = chances.masked_fill(dropped[-1], 0)
+            found = torch.bmm(chances, v[:, : block[2]])
+            parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
+        ctx.causal, ctx.scaling, ctx.blocks = causal, s, len(parts)
+        ctx.grown = 1 / (1 - dropout)
+        ctx.save_for_backward(q, k, v, mask, *dropped, *kept)
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return whole.mul_(ctx.grown) if dropout else whole
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, mask, *kept = ctx.saved_tensors
+        q, k, v, mask, *rest = ctx.saved_tensors
+        dropped, kept = (rest[: ctx.blocks], rest[ctx.blocks :]) if ctx.grown > 1 else ([], rest)
+        if dropped:
+            gradient = gradient * ctx.grown
         of_q, parts = None, []
         of_k, of_v = torch.zeros_like(k), torch.zeros_like(v)
         for number, block in enumerate(_blocks(q, k, ctx.causal)):
@@ -73,14 +88,27 @@ class _Products(torch.autograd.Function):  # type: ignore[misc]
             given = kept[number] if kept else _chances(q, k, mask, block, ctx.causal, ctx.scaling)
             asked = _stacked(q, start, stop)
             back = _stacked(gradient, start, stop)
-            of_v[:, :seen].baddbmm_(given.transpose(1, 2), back)
+            left = given.masked_fill(dropped[number], 0) if dropped else given
+            of_v[:, :seen].baddbmm_(left.transpose(1, 2), back)
             of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
+            if dropped:
+                of_given.masked_fill_(dropped[number], 0)
             scores = torch._softmax_backward_data(of_given, given, -1, given.dtype)
             of_k[:, :seen].baddbmm_(scores.transpose(1, 2), asked, alpha=ctx.scaling)
             of_q = torch.bmm(scores, k[:, :seen]).mul_(ctx.scaling)
             parts.append(of_q.view(*q.shape[:2], -1, q.shape[3]))
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return whole, of_k, of_v, None, None, None
+        return whole, of_k, of_v, None, None, None, None
+
+
+def _drawn(shape: Sequence[int], share: float, device: torch.device) -> Tensor:
+    """Return which places drop out, each with a chance of `share`, to 1 in 65,536.
+
+    Four places are drawn at a time: a draw takes longer than all else that is done with it.
+    """
+    count = math.prod(shape)
+    words = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
+    return (words.view(torch.int16)[:count] < round(share * 2**16) - 2**15).view(shape)
 
 
 def _blocks(q: Tensor, k: Tensor, causal: bool) -> Iterator[tuple[int, int, int]]:
@@ -135,6 +163,7 @@ def attention(
     mask: Tensor | None = None,
     causal: bool = False,
     scaling: float | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return softmax(s Q Kᵀ + mask) V, shape (B, H, T, D).
 
@@ -145,6 +174,7 @@ def attention(
         mask: (B, 1, T, S), added to the scores; or true where a token may look.
         causal: no token looks ahead; T and S are equal, and there is no mask.
         scaling: s; 1 / sqrt(D) unless told.
+        dropout: share of the softmax's values that are left out, the others grown for it, 0 to 1.
     """
     rows, heads, length, width = q.shape
     shared, seen = k.shape[1], k.shape[2]
@@ -153,7 +183,8 @@ def attention(
     if mask is not None:
         mask = _added(mask, q.dtype).expand(rows, shared, length, seen).flatten(0, 1)
     s = 1 / math.sqrt(width) if scaling is None else scaling
-    return _Products.apply(grouped, keys, values, mask, causal, s).view(rows, heads, length, width)
+    found: Tensor = _Products.apply(grouped, keys, values, mask, causal, s, dropout)
+    return found.view(rows, heads, length, width)
 
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -177,15 +208,16 @@ def _forward(
 ) -> tuple[Tensor, None]:
     """Answer transformers as its `sdpa_attention_forward` does."""
     if packed is not None:
-        if dropout or any(kwargs.get(name) is not None for name in OTHER + WINDOWS):
+        if any(kwargs.get(name) is not None for name in OTHER + WINDOWS):
             raise ValueError("attention of this kind does not take packed rows")
         q, k, v = (spread(x[0].transpose(0, 1), packed) for x in (query, key, value))
-        return collect(attention(q, k, v, causal=True, scaling=scaling), packed)[None], None
+        found = attention(q, k, v, causal=True, scaling=scaling, dropout=dropout)
+        return collect(found, packed)[None], None
     length = query.shape[2]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     causal = causal and attention_mask is None and length > 1
     fits = (
-        not dropout
+        dropout < 1
         and query.device.type == "cpu"
         and query.shape[1] % key.shape[1] == 0
         and query.shape[-1] == key.shape[-1]
@@ -206,7 +238,9 @@ def _forward(
             is_causal=is_causal,
             **kwargs,
         )
-    found = attention(query, key, value, mask=attention_mask, causal=causal, scaling=scaling)
+    found = attention(
+        query, key, value, mask=attention_mask, causal=causal, scaling=scaling, dropout=dropout
+    )
     return found.transpose(1, 2), None
 
 
