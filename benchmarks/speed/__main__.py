@@ -191,9 +191,11 @@ def turns(
 ) -> tuple[dict[str, list[dict[str, Any]]], list[list[Any]]]:
     """Let tools take turns; return what each run took, and what each tool said the first time."""
     taken: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for tool in tools:
-            taken[tool].append(once(work, tool, task, beside))
+            # What trains needs a folder of its own: a training that is done is not done again.
+            out = beside / f"{tool}-{turn}" if work == "classification" else beside
+            taken[tool].append(once(work, tool, task, out))
             print(work, tool, taken[tool][-1]["seconds"], flush=True)
     said = [[run.pop("said", None) for run in runs] for runs in taken.values()]
     return taken, [rounds_[0] for rounds_ in said]

@@ -24,6 +24,7 @@ from loratory.tuning.packing import pack
 __all__ = [
     "head_on",
     "headless",
+    "is_headless",
     "loss_sum",
     "losses",
     "packing",
@@ -48,6 +49,11 @@ def headless(model: Any) -> Iterator[None]:
     """Let a decoder's losses be computed from its last states within the context."""
     with _among(_headless, model):
         yield
+
+
+def is_headless(model: Any) -> bool:
+    """Return whether `headless` holds for a model."""
+    return _unwrapped(model) in _headless
 
 
 @contextmanager
@@ -79,9 +85,8 @@ def losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
         model: as for `loss_sum`.
         batch: as for `loss_sum`.
     """
-    inner = _unwrapped(model)
-    if "shift_labels" in batch and inner in _headless:
-        head = inner.get_output_embeddings()
+    if "shift_labels" in batch and is_headless(model):
+        head = _unwrapped(model).get_output_embeddings()
         targets = batch["labels"][batch["labels"] != IGNORE]
         return head_losses(_at_targets(model, batch, head, head_off), head, targets)
     logits, targets = supervised_logits(model, batch)

@@ -24,6 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from loratory.methods.base import Family, quiet
+from loratory.tuning.head import head_losses
+from loratory.tuning.loss import is_headless
 from loratory.tuning.regularise import divergence
 
 __all__ = ["Held", "Shape", "answer", "rehearsed", "train_step"]
@@ -133,18 +135,18 @@ def train_step(
             for parameter in model.parameters()
             if parameter.requires_grad
         ]
-        logits, body = _counted_logits(tracker, model, family, shape)
-        loss = _summed(logits)
         if near:
+            logits, body = _counted_logits(tracker, model, family, shape)
+            loss = _summed(logits)
             with torch.no_grad(), quiet(), model.disable_adapter():
                 base, _ = _counted_logits(tracker, model, family, shape)
             loss = loss + divergence(base, logits)
-            del base
-        del logits
+            del base, logits
+        else:
+            loss, body = _counted_loss(tracker, model, family, shape)
         if replay is not None:
-            texts, more = _counted_logits(tracker, model, family, replay)
-            loss, body = loss + _summed(texts), body + more
-            del texts
+            more, left = _counted_loss(tracker, model, family, replay)
+            loss, body = loss + more, body + left
         loss.backward()
         for handle in watched:
             handle.remove()
@@ -180,13 +182,26 @@ def answer(model: Any, family: Family, shape: Shape, new_tokens: int) -> Held:
         return Held(0, tracker.peak, 0)
 
 
-def _counted_logits(
+def _counted_loss(
     tracker: Tracker, model: Any, family: Family, shape: Shape
 ) -> tuple[torch.Tensor, int]:
-    """Return a batch's logits, and the bytes that its forward pass left beside them."""
+    """Return a batch's loss, and the bytes that its forward pass left before the head."""
+    if not is_headless(model):
+        logits, body = _counted_logits(tracker, model, family, shape)
+        return _summed(logits), body
+    head = model.get_output_embeddings()
+    states, body = _counted_logits(tracker, model, family, shape, whole=False)
+    targets = torch.zeros(len(states), dtype=torch.long, device=states.device)
+    return head_losses(states, head, targets).sum(), body
+
+
+def _counted_logits(
+    tracker: Tracker, model: Any, family: Family, shape: Shape, *, whole: bool = True
+) -> tuple[torch.Tensor, int]:
+    """Return a batch's logits, or what the head would read, and the bytes left beside them."""
     device = next(model.parameters()).device
     before = tracker.live
-    with _head(model, family, shape, device):
+    with _head(model, family, shape, device, whole):
         logits = _logits(model, family, shape, device)
     return logits, tracker.live - before - logits.untyped_storage().nbytes()
 
@@ -211,8 +226,8 @@ def _counted(tracker: Tracker) -> Callable[[Any], None]:
 
 
 @contextmanager
-def _head(model: Any, family: Family, shape: Shape, device: Any) -> Iterator[None]:
-    """Apply a decoder's head to as many positions as are supervised, as `loss` does."""
+def _head(model: Any, family: Family, shape: Shape, device: Any, whole: bool) -> Iterator[None]:
+    """Apply a decoder's head where positions are supervised, as `loss` does, or not at all."""
     head = model.get_output_embeddings() if family == "causal" else None
     if head is None:
         yield
@@ -223,10 +238,13 @@ def _head(model: Any, family: Family, shape: Shape, device: Any) -> Iterator[Non
         return (args[0].flatten(0, 1)[where].unsqueeze(0),)
 
     handle = head.register_forward_pre_hook(select)
+    if not whole:
+        head.forward = lambda states: states
     try:
         yield
     finally:
         handle.remove()
+        vars(head).pop("forward", None)
 
 
 def _logits(model: Any, family: Family, shape: Shape, device: Any) -> Any:

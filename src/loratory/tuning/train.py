@@ -213,6 +213,7 @@ def train(
         goal=goal,
         beside=[rows[i] for i in beside],
         keep=keep,
+        note=progress.note,
     )
     trainer.remove_callback(PrinterCallback)
     patience = config.early_stopping_patience

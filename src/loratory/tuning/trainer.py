@@ -1,10 +1,11 @@
 """transformers' `Trainer`, subclassed where its numbers differ from what is meant.
 
-Six things are ours: the loss, which is summed over supervised tokens and divided by their
+Seven things are ours: the loss, which is summed over supervised tokens and divided by their
 number in the whole optimiser step; the validation loss, which is the same mean over the whole
 split rather than a mean of batch means; and the order of the rows, which hangs on seed and
 epoch alone, so that a resumed run sees the rows an undisturbed one would have seen; the count of
-tokens read, which leaves padding out for decoders too; what a method asks for: learning rates
+tokens read, which leaves padding out for decoders too; a batch that memory has no room for is taken
+in parts; what a method asks for: learning rates
 of its own, a penalty, a state in the checkpoints; and what holds the model near its base.
 Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
 """
@@ -27,6 +28,7 @@ from loratory.evaluation.overfitting import RowLosses
 from loratory.methods.base import TrainingHooks
 from loratory.tuning.batch import IGNORE, sorted_batches
 from loratory.tuning.encode import Encoded
+from loratory.tuning.halving import Halving
 from loratory.tuning.loss import losses, supervised_logits
 from loratory.tuning.regularise import Remedies
 from loratory.tuning.validation import Goal, row_losses
@@ -87,6 +89,7 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         goal: what is measured at each validation besides the loss.
         beside: training rows whose loss is measured there as that of validation rows is.
         keep: is handed the losses of every row at each validation.
+        note: is told what a user should know.
         kwargs: Trainer's.
     """
 
@@ -98,9 +101,11 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         goal: Goal | None = None,
         beside: Sequence[Encoded] = (),
         keep: Callable[[RowLosses], None] | None = None,
+        note: Callable[[str], None] = print,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.halving = Halving(note)
         self.hooks = hooks
         self.remedies = remedies
         self.goal, self.beside, self.keep = goal, beside, keep
@@ -124,6 +129,17 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         total = objective(model, inputs, self.hooks, self.remedies, self.state.global_step)
         # Gradients are averaged over processes, but the count is already of all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
+
+    def training_step(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        def learn(part: dict[str, Any]) -> torch.Tensor:
+            return super(SupervisedTrainer, self).training_step(model, part, num_items_in_batch)
+
+        return self.halving.run(model, inputs, learn, alone=self.args.world_size == 1)
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         if self.args.include_num_input_tokens_seen == "no" or "shift_labels" not in inputs:

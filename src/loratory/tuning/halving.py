@@ -1,0 +1,101 @@
+"""A batch that memory has no room for, in parts: the step is the same, for losses are sums."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from loratory.errors import RunError
+
+__all__ = ["Halving", "is_out_of_memory"]
+
+SAYS = ("can't allocate memory", "not enough memory", "out of memory")
+"""Of PyTorch's allocators for the CPU and for accelerators."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(says in str(error).lower() for says in SAYS)
+
+
+class Halving:
+    """Takes a batch in one part, or in as many as memory asked for.
+
+    What has not fitted once is not tried again: batches that follow are parted as well.
+
+    Args:
+        note: is told once that batches are parted.
+    """
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
+        self.parts = 1
+
+    def run(
+        self,
+        model: Any,
+        batch: dict[str, Any],
+        learn: Callable[[dict[str, Any]], torch.Tensor],
+        *,
+        alone: bool = True,
+    ) -> torch.Tensor:
+        """Return the sum of what `learn` gives for the batch's parts; gradients add up likewise.
+
+        Args:
+            model: whose gradients `learn` adds to.
+            batch: tensors of the same number of rows.
+            learn: forward and backward pass of some rows, returning their share of the loss.
+            alone: no other process waits for this one's gradients.
+
+        Raises:
+            RunError: not even one row fits, or other processes wait.
+        """
+        trained = [p for p in model.parameters() if p.requires_grad]
+        while True:
+            # A backward pass that broke off has left gradients behind.
+            before = [None if p.grad is None else p.grad.clone() for p in trained]
+            try:
+                return torch.stack([learn(part) for part in _parted(batch, self.parts)]).sum()
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Here the error is gone, and with it the tensors that it held.
+            for parameter, gradient in zip(trained, before, strict=True):
+                parameter.grad = gradient
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self._halve(len(batch["labels"]), alone)
+
+    def _halve(self, rows: int, alone: bool) -> None:
+        if not alone:
+            raise RunError(
+                "train: memory ran out on one of several processes. Lower "
+                "train.per_device_train_batch_size and raise train.gradient_accumulation_steps."
+            )
+        if self.parts >= rows:
+            raise RunError(
+                "train: one row does not fit into memory. Lower data.max_prompt_tokens, or set "
+                "train.activation_checkpointing: true."
+            )
+        if self.parts == 1:
+            self.note(
+                "Memory ran out: batches are taken in parts from here on, with the same result. "
+                "A lower train.per_device_train_batch_size with more "
+                "train.gradient_accumulation_steps does the same."
+            )
+        self.parts *= 2
+
+
+def _parted(batch: dict[str, Any], parts: int) -> Iterator[dict[str, Any]]:
+    """Yield a batch's rows in so many parts, or one by one if it has fewer."""
+    rows = len(batch["labels"])
+    count = min(parts, rows)
+    for i in range(count):
+        kept = slice(rows * i // count, rows * (i + 1) // count)
+        yield {key: value[kept] for key, value in batch.items()}
