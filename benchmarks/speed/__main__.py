@@ -45,6 +45,16 @@ SPLITS = {"train": "train", "validation": "few", "test": "test"}
 REVIEWS = {"train": 256, "few": 2, "test": 200}
 
 
+def prepared(
+    model: str, data: Mapping[str, Any], task: str | Mapping[str, Any]
+) -> tuple[Resolved, Mapping[str, Sequence[Encoded]]]:
+    """Return a model, and rows as a run encodes them, by split."""
+    leakage = {"action": "report"}
+    recipe = {"model": model, "data": data, "task": task, "leakage": leakage}
+    preflight = check(from_mapping(recipe), Silent()).preflight
+    return preflight.spec, preflight.rows
+
+
 def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
     """Write what each tool is given, by task; also return the model and the held-out rows."""
     shared = {"train_rows": rows, "test_rows": HELD_OUT, "validation_rows": 2, "seed": 0}
@@ -64,18 +74,7 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
     }
     found = {}
     for name, fields in sets.items():
-        checked = check(
-            from_mapping(
-                {
-                    "model": "embedded:smollm2-135m",
-                    "data": {**fields, **shared},
-                    "task": "summarization",
-                    "leakage": {"action": "report"},
-                }
-            ),
-            Silent(),
-        )
-        spec, encoded = checked.preflight.spec, checked.preflight.rows
+        spec, encoded = prepared("embedded:smollm2-135m", {**fields, **shared}, "summarization")
         decode = spec.tokenizer.decode
         given = {
             split: [
@@ -105,18 +104,9 @@ def reviews(data: Path, folder: Path) -> Path:
     """Write the reviews that classifiers are trained and measured on, cut at 512 tokens."""
     counts = {f"{split}_rows": REVIEWS[key] for split, key in SPLITS.items()}
     name = str(data / "sentiment/imdb_sample.jsonl")
-    checked = check(
-        from_mapping(
-            {
-                "model": "embedded:minilm",
-                "data": {"name": name, **counts, "max_prompt_tokens": 512, "seed": 0},
-                "task": {"name": "classification", "labels": ["negative", "positive"]},
-                "leakage": {"action": "report"},
-            }
-        ),
-        Silent(),
-    )
-    spec, encoded = checked.preflight.spec, checked.preflight.rows
+    fields = {"name": name, **counts, "max_prompt_tokens": 512, "seed": 0}
+    task = {"name": "classification", "labels": ["negative", "positive"]}
+    spec, encoded = prepared("embedded:minilm", fields, task)
     decode = spec.tokenizer.decode
     given = {
         key: [

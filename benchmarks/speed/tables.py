@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["RESULTS", "keep", "table"]
@@ -60,45 +61,30 @@ def table(result: Mapping[str, Any]) -> str:
                 f"{part['operations'] / seconds / peak:.1%} |"
             )
     for name, part in result["decoding"].items():
-        lines += [
-            "",
-            f"## Answers, {name}",
-            "",
+        said = (
             f"The tuned model answers held-out rows. {part['same']:.0%} of Loratory's answers are "
-            "those of batches of eight, token by token; bfloat16 rounds differently in each.",
-            "",
-            "| tool | rows a second | times the first | peak memory |",
-            "|---|--:|--:|--:|",
-        ]
-        lines += _rates(part["tools"])
+            "those of batches of eight, token by token; bfloat16 rounds differently in each."
+        )
+        lines += _section(f"Answers, {name}", said, "rows", part["tools"])
     for name, part in result["likelihood"].items():
-        lines += [
-            "",
-            f"## Multiple choice, {name}",
-            "",
+        said = (
             "The base model judges the options of questions. The tools' log-likelihoods are "
             f"{part['apart']:.3f} nats apart at the median, {part['furthest']:.2f} at most: both "
-            "compute in bfloat16.",
-            "",
-            "| tool | questions a second | times the first | peak memory |",
-            "|---|--:|--:|--:|",
-        ]
-        lines += _rates(part["tools"])
+            "compute in bfloat16."
+        )
+        lines += _section(f"Multiple choice, {name}", said, "questions", part["tools"])
     for name, part in result["classification"].items():
-        lines += [
-            "",
-            f"## Classification with a head, {name}",
-            "",
+        said = (
             f"MiniLM, LoRA of rank 8, {part['rows']['train']} reviews cut at 512 tokens, batches "
-            f"of 8, one epoch; loss and accuracy on {part['rows']['test']} others.",
-            "",
-            "| tool | rows a second | times the first | peak memory | loss | accuracy |",
-            "|---|--:|--:|--:|--:|--:|",
-        ]
-        for line, runs in zip(_rates(part["tools"]), part["tools"].values(), strict=True):
-            lines.append(
-                f"{line} {runs[0]['held_out_loss']:.3f} | {100 * runs[0]['accuracy']:.1f} |"
-            )
+            f"of 8, one epoch; loss and accuracy on {part['rows']['test']} others."
+        )
+        once = [runs[0] for runs in part["tools"].values()]
+        beside = {
+            "loss": [f"{run['held_out_loss']:.3f}" for run in once],
+            "accuracy": [f"{100 * run['accuracy']:.1f}" for run in once],
+        }
+        title = f"Classification with a head, {name}"
+        lines += _section(title, said, "rows", part["tools"], beside)
     times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
     share = times["loratory"] / times["trl"]
     lines += [
@@ -113,16 +99,20 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rates(tools: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    rates = {
-        tool: statistics.median(run["rows"] / run["seconds"] for run in runs)
-        for tool, runs in tools.items()
-    }
-    lines = []
-    for tool, rate in rates.items():
-        memory = statistics.median(run["peak_bytes"] for run in tools[tool])
-        lines.append(
-            f"| {tool} | {rate:.2f} | {rate / next(iter(rates.values())):.1f} | "
-            f"{memory / 2**30:.2f} GiB |"
-        )
+def _section(
+    title: str,
+    said: str,
+    unit: str,
+    tools: Mapping[str, Sequence[Mapping[str, Any]]],
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[str]:
+    """Return a heading, a sentence, and a line a tool, with further columns where there are any."""
+    heads = ["tool", f"{unit} a second", "times the first", "peak memory", *beside]
+    rates = [statistics.median(run["rows"] / run["seconds"] for run in x) for x in tools.values()]
+    lines = ["", f"## {title}", "", said, "", f"| {' | '.join(heads)} |"]
+    lines.append(f"|---|{'--:|' * (len(heads) - 1)}")
+    for i, (tool, runs) in enumerate(tools.items()):
+        memory = statistics.median(run["peak_bytes"] for run in runs) / 2**30
+        cells = [tool, f"{rates[i]:.2f}", f"{rates[i] / rates[0]:.1f}", f"{memory:.2f} GiB"]
+        lines.append(f"| {' | '.join([*cells, *(values[i] for values in beside.values())])} |")
     return lines

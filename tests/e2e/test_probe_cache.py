@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import yaml
 from test_repeat import Recorder
 
 import loratory
+from loratory import tuning
+from loratory.pipeline import basis
 from loratory.runs import Run
 
 NOTE = "Base judgements taken from the cache: "
@@ -142,3 +145,17 @@ def test_a_damaged_file_is_made_again(run: Run) -> None:
 def first_line(path: Path) -> bytes:
     whole = path.read_bytes()
     return whole[: whole.index(b"\n") + 1]
+
+
+def test_other_code_asks_again(run: Run, workshop: Path, monkeypatch) -> None:
+    # Base and tuned would otherwise be asked by different code, and their differences be its.
+    probed(run)
+    code = workshop / "changed"
+    shutil.copytree(Path(tuning.__file__).parent, code)
+    (code / "greedy.py").write_text("# slower, and rounding otherwise\n", encoding="utf-8")
+    monkeypatch.setattr(tuning, "__file__", str(code / "__init__.py"))
+    basis._code.cache_clear()
+    try:
+        assert probed(run) == (PROBES, set())
+    finally:
+        basis._code.cache_clear()

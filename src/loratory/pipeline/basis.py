@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from loratory import tuning
 from loratory.records import Example
 from loratory.runs import Run, cache
 from loratory.runs.environment import hardware, versions
@@ -60,8 +64,18 @@ def _shared(run: Run, model: str) -> dict[str, Any]:
         "quantization": run.config.model.quantization,
         "family": facts["model"]["family"],
         "versions": versions(),
+        "code": _code(),
         "hardware": {**hardware(), "accelerator": accelerator()},
     }
+
+
+@functools.cache
+def _code() -> str:
+    """Return a hash of what computes answers: base and tuned model must be asked by the same."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(tuning.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def accelerator() -> str | None:

@@ -218,18 +218,18 @@ def _read_part(
     column; what stands before a row's first is to be masked.
     """
     cache = DynamicCache(config=base_of(model).config)
-    ids, mask = (x.to(model.device) for x in padded(rows, fill))
-    keep = mask.cumsum(-1) == mask.sum(-1, keepdim=True)
-    keep &= mask.bool()  # each row's last token
-    packed = pack(ids, keep) if packs else None
-    if packed is not None:
-        inputs, seen = packed
-        with head_on(model.get_output_embeddings(), seen):
-            last = model(**inputs, past_key_values=cache, use_cache=True).logits[0]
-        places = inputs["packed"].places  # each row's from the left
-        shift = mask.shape[1] - mask.sum(-1, keepdim=True)
-        column = torch.arange(mask.shape[1], device=ids.device) - shift
-        return last, cache, places.gather(1, column.clamp(min=0))
+    if packs:
+        ids, mask = (x.to(model.device) for x in padded(rows, fill))
+        place = torch.arange(ids.shape[1], device=ids.device)
+        lengths = mask.sum(-1, keepdim=True)  # (B, 1)
+        packed = pack(ids, place == lengths - 1)
+        if packed is not None:
+            inputs, seen = packed
+            with head_on(model.get_output_embeddings(), seen):
+                last = model(**inputs, past_key_values=cache, use_cache=True).logits[0]
+            # The layout has each row's places from the left; here they end together.
+            column = (place - (ids.shape[1] - lengths)).clamp(min=0)
+            return last, cache, inputs["packed"].places.gather(1, column)
     ids, mask = (x.to(model.device) for x in padded(rows, fill, left=True))
     out = model(
         input_ids=ids,

@@ -25,10 +25,12 @@ __all__ = [
     "head_on",
     "headless",
     "is_headless",
+    "is_packing",
     "loss_sum",
     "losses",
     "packing",
     "supervised_logits",
+    "target_losses",
     "whole_head",
 ]
 
@@ -42,6 +44,11 @@ def packing(model: Any) -> Iterator[None]:
     """Let a decoder read its batches as `pack` gives them within the context."""
     with _among(_packing, model):
         yield
+
+
+def is_packing(model: Any) -> bool:
+    """Return whether `packing` holds for a model."""
+    return _unwrapped(model) in _packing
 
 
 @contextmanager
@@ -89,7 +96,11 @@ def losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
         head = _unwrapped(model).get_output_embeddings()
         targets = batch["labels"][batch["labels"] != IGNORE]
         return head_losses(_at_targets(model, batch, head, head_off), head, targets)
-    logits, targets = supervised_logits(model, batch)
+    return target_losses(*supervised_logits(model, batch))
+
+
+def target_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each target in nats, (N,), of what `supervised_logits` gave."""
     precise = torch.promote_types(logits.dtype, torch.float32)
     return functional.cross_entropy(logits.to(precise), targets, reduction="none")
 
@@ -116,7 +127,7 @@ def _at_targets(model: Any, batch: dict[str, Any], head: Any, how: Any) -> torch
     """Return what a decoder gives at its supervised places, its head being as `how` says."""
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     keep = batch["labels"] != IGNORE
-    if _unwrapped(model) in _packing:
+    if is_packing(model):
         packed = pack(inputs["input_ids"], keep)
         inputs, keep = (inputs, keep) if packed is None else packed
     with how(head, keep):

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -29,7 +28,7 @@ from loratory.methods.base import TrainingHooks
 from loratory.tuning.batch import IGNORE, sorted_batches
 from loratory.tuning.encode import Encoded
 from loratory.tuning.halving import Halving
-from loratory.tuning.loss import losses, supervised_logits
+from loratory.tuning.loss import losses, supervised_logits, target_losses
 from loratory.tuning.regularise import Remedies
 from loratory.tuning.validation import Goal, row_losses
 
@@ -263,7 +262,7 @@ def objective(
     """
     if remedies is not None and remedies.compares:
         logits, targets = supervised_logits(model, inputs)
-        nats = functional.cross_entropy(logits.float(), targets, reduction="none")
+        nats = target_losses(logits, targets)
     else:  # nobody asks for logits, so that they need not be there as a whole
         logits, nats = None, losses(model, inputs)
     total, count = nats.sum(), len(nats)

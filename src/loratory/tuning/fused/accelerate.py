@@ -15,7 +15,7 @@ from loratory.methods.base import Family, quiet
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.fused import attention, lora, norm
-from loratory.tuning.loss import headless, losses, packing
+from loratory.tuning.loss import headless, is_packing, losses, packing
 from loratory.tuning.model import base_of
 
 __all__ = ["Accelerated", "accelerated", "can_pack"]
@@ -69,7 +69,7 @@ def accelerated(
         heads = decodes and _is_same(model, headless)
         if heads:
             undo.enter_context(headless(model))
-        packs = decodes and attends and can_pack(model)
+        packs = decodes and can_pack(model)
         if packs:
             undo.enter_context(packing(model))
         yield Accelerated(
@@ -84,9 +84,10 @@ def accelerated(
 
 def can_pack(model: Any) -> bool:
     """Return whether a decoder computes the same of packed rows when it attends by products."""
+    if is_packing(model):  # and so it was tried
+        return True
     with attention.product_attention(model) as attends:
-        active = base_of(model).config._attn_implementation == attention.NAME
-        return (attends or active) and _by_token(model) and _is_same(model, packing)
+        return attends and _by_token(model) and _is_same(model, packing)
 
 
 def _by_token(model: Any) -> bool:

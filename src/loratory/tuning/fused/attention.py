@@ -248,12 +248,13 @@ def _forward(
 def product_attention(model: Any) -> Iterator[bool]:
     """Let a model attend by products within the context, and yield whether it does.
 
-    It does on a CPU, where its attention is transformers' `sdpa`.
+    It does on a CPU, where its attention is transformers' `sdpa`. Contexts may be nested.
     """
     inner = base_of(model)
     device = next(inner.parameters()).device.type
-    if getattr(inner.config, "_attn_implementation", None) != "sdpa" or device == "cuda":
-        yield False
+    kind = getattr(inner.config, "_attn_implementation", None)
+    if kind != "sdpa" or device != "cpu":
+        yield kind == NAME
         return
     AttentionInterface.register(NAME, _forward)
     AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -42,7 +42,7 @@ class Factors(NamedTuple):
     scaling: float
 
 
-class Halves(NamedTuple):
+class Rounded(NamedTuple):
     """The trained factors of layers of one input, of the type they are multiplied in."""
 
     a: Tensor
@@ -51,18 +51,18 @@ class Halves(NamedTuple):
     """(out, r) of each layer, scaled."""
 
     @classmethod
-    def of(cls, layers: Sequence[Factors], dtype: torch.dtype) -> Halves:
+    def of(cls, layers: Sequence[Factors], dtype: torch.dtype) -> Rounded:
         """Return the factors as they are now, rounded."""
         a = torch.cat([layer.a for layer in layers]).to(dtype)
         return cls(a, [(layer.b * layer.scaling).to(dtype) for layer in layers])
 
 
 def _computed(
-    rows: Tensor, layers: Sequence[Factors], halves: Halves
+    rows: Tensor, layers: Sequence[Factors], rounded: Rounded
 ) -> tuple[Tensor, list[Tensor]]:
     """Return A x, (T, R), and what each layer makes of x, (T, out)."""
-    read, outputs, start = rows @ halves.a.T, [], 0
-    for layer, b in zip(layers, halves.b, strict=True):
+    read, outputs, start = rows @ rounded.a.T, [], 0
+    for layer, b in zip(layers, rounded.b, strict=True):
         stop = start + b.shape[1]
         y = _product(rows, layer.weight.T)
         if layer.bias is not None:
@@ -78,10 +78,10 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: Sequence[Factors], *_: Tensor) -> tuple[Tensor, ...]:
         rows = x.reshape(-1, x.shape[-1])  # (T, in)
-        halves = Halves.of(layers, x.dtype)
-        read, outputs = _computed(rows, layers, halves)
+        rounded = Rounded.of(layers, x.dtype)
+        read, outputs = _computed(rows, layers, rounded)
         ctx.layers, ctx.shape = layers, x.shape
-        ctx.save_for_backward(rows, read, halves.a, *halves.b)
+        ctx.save_for_backward(rows, read, rounded.a, *rounded.b)
         return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
 
     @staticmethod
@@ -127,20 +127,20 @@ def _product(x: Tensor, weight: Tensor, to: Tensor | None = None) -> Tensor:
 
 
 def fused_lora(
-    x: Tensor, layers: Sequence[Factors], halves: Halves | None = None
+    x: Tensor, layers: Sequence[Factors], rounded: Rounded | None = None
 ) -> tuple[Tensor, ...]:
     """Return what each of several LoRA layers makes of one input.
 
     Args:
         x: (..., in), of the weights' type.
         layers: at least one.
-        halves: of the layers, where nothing is trained and no gradient wanted.
+        rounded: of the layers, where nothing is trained and no gradient wanted.
 
     Returns:
         (..., out) for each.
     """
-    if halves is not None:
-        _, outputs = _computed(x.reshape(-1, x.shape[-1]), layers, halves)
+    if rounded is not None:
+        _, outputs = _computed(x.reshape(-1, x.shape[-1]), layers, rounded)
         return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
     trained = [layer.a for layer in layers] + [layer.b for layer in layers]
     return tuple(_FusedLora.apply(x, layers, *trained))
@@ -194,7 +194,7 @@ class Group:
     def _forward(self, place: int, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
         layer = self.layers[place]
         rest = self.layers if place == 0 else [layer]
-        halves: dict[torch.dtype, Halves] = {}  # by the input's type, made when first wanted
+        known: dict[torch.dtype, Rounded] = {}  # by the input's type, made when first wanted
 
         def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if args or kwargs or not self._applies(layer, x):
@@ -207,9 +207,9 @@ class Group:
             made = [_factors(each, self.adapter) for each in rest]
             ready = None
             if not (self.training or torch.is_grad_enabled()):
-                if x.dtype not in halves:
-                    halves[x.dtype] = Halves.of(made, x.dtype)
-                ready = halves[x.dtype]
+                if x.dtype not in known:
+                    known[x.dtype] = Rounded.of(made, x.dtype)
+                ready = known[x.dtype]
             mine, *others = fused_lora(x, made, ready)
             if others:
                 self._input, self._found = x, dict(enumerate(others, start=1))
