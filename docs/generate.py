@@ -17,6 +17,7 @@ from typing import Any
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from loratory.cli import HELP, WIDTH
 from loratory.cli.app import app
 from loratory.cli.listing import abilities
 from loratory.cli.options import ROUGE155, spelled
@@ -27,7 +28,7 @@ from loratory.metrics.base import METRICS
 from loratory.metrics.rouge.rouge155 import Rouge155Options
 from loratory.registry import Registry, field_docs
 
-__all__ = ["PAGES", "render"]
+__all__ = ["PAGES", "helps", "render"]
 
 FOLDER = Path(__file__).parent
 PAGES = ("cli.md", "methods.md", "recipe.md", "scoring.md")
@@ -147,16 +148,28 @@ def _number(value: float) -> str:
 
 def commands() -> str:
     """Return the help of the program and of every command, 80 columns wide."""
-    names: list[list[str]] = [[], *([name] for name in get_command(app).commands)]
     parts = []
-    for words in names:
-        result = CliRunner().invoke(
-            app, [*words, "--help"], prog_name="loratory", env={"COLUMNS": "80", "NO_COLOR": "1"}
-        )
-        title = " ".join(["loratory", *words])
-        lines = "\n".join(line.rstrip() for line in result.output.strip().splitlines())
+    for name, text in helps().items():
+        title = "loratory" if name == "loratory" else f"loratory {name}"
+        lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## {title}\n\n```text\n{lines}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def helps() -> dict[str, str]:
+    """Return what `--help` prints: the program's under its name, and each command's."""
+    asked = {"loratory": [], **{name: [name] for name in get_command(app).commands}}
+    return {
+        name: CliRunner()
+        .invoke(
+            app,
+            [*words, "--help"],
+            prog_name="loratory",
+            env={"COLUMNS": str(WIDTH), "NO_COLOR": "1"},
+        )
+        .output
+        for name, words in asked.items()
+    }
 
 
 def rouge155() -> str:
@@ -236,10 +249,16 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Rewrite every page that has generated parts."""
+    """Rewrite every page that has generated parts, and the help that is kept."""
     for name in PAGES:
         page = FOLDER / name
         page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+    folder = Path(HELP)
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    for name, text in helps().items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

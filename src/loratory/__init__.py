@@ -6,10 +6,10 @@ Nothing is imported before it is used: `import loratory` is light.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own takes longer to load than all that a command's help needs
 if TYPE_CHECKING:
+    from typing import Any
+
     from loratory.config import RunConfig
     from loratory.errors import LoratoryError
     from loratory.pipeline import (
@@ -50,6 +50,8 @@ _HOMES = {"LoratoryError": "errors", "Run": "runs", "RunConfig": "config"}
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'loratory' has no attribute '{name}'")
+    from importlib import import_module
+
     value = getattr(import_module(f"loratory.{_HOMES.get(name, 'pipeline')}"), name)
     globals()[name] = value
     return value

@@ -35,7 +35,8 @@ def test_importing_and_helping_load_nothing_heavy() -> None:
     assert not imported("import loratory") & {*HEAVY, "pydantic", "typer", "yaml"}
     command = "import sys, loratory.cli\nsys.argv = ['loratory', '{}']\n"
     command += "try: loratory.cli.main()\nexcept SystemExit as stop: assert stop.code == 0"
-    assert not imported(command.format("--help")) & {*HEAVY, "pydantic", "rich"}
+    light = {*HEAVY, "pydantic", "rich", "typer", "click", "typing", "json"}
+    assert not imported(command.format("--help")) & light
     assert not imported(command.format("list")) & (set(HEAVY) - {"numpy"})
 
 
@@ -48,6 +49,26 @@ def test_help_answers_at_once() -> None:
 
     # Processor time, and the best of several: the work, not a busy machine's queue.
     assert min(seconds() for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"]])
+def test_help_is_the_same_whether_it_is_kept_or_wrapped_anew(words, monkeypatch) -> None:
+    kept = process(*words).stdout
+    assert kept.startswith("Usage: loratory")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = process(*words).stdout
+    assert max(map(len, narrow.splitlines())) <= 60
+    # Sentences of options are whole in both; those of commands are cut where a line ends.
+    assert narrow != kept and kept.split()[:4] == narrow.split()[:4]
+
+
+def test_no_file_but_kept_help_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("secret", encoding="utf-8")
+    for name in (str(tmp_path / "other"), "../help/loratory", "loratory.txt"):
+        done = process(name, "--help")
+        assert done.returncode == 2 and "secret" not in done.stdout + done.stderr
+    # The program's own name is no command of it.
+    assert process("loratory", "--help").returncode == 2
 
 
 def test_a_closed_pipe_is_no_fault() -> None:

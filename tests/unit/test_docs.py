@@ -66,6 +66,13 @@ def test_generated_parts_are_fresh(generate: ModuleType) -> None:
         assert generate.render(page) == page, f"docs/{name} is old: run python docs/generate.py"
 
 
+def test_help_that_is_kept_is_what_the_commands_say(generate: ModuleType) -> None:
+    made = generate.helps()
+    kept = {path.stem: text(path) for path in Path(generate.HELP).iterdir()}
+    assert sorted(kept) == sorted(["loratory", *COMMANDS])
+    assert kept == made, "kept help is old: run python docs/generate.py"
+
+
 def test_generated_pages_name_every_field_and_command(generate: ModuleType) -> None:
     from loratory.config.schema import SECTIONS, Scalars
 

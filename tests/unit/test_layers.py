@@ -59,7 +59,7 @@ def test_the_check_would_find_one(tmp_path):
     [
         "import loratory",
         "import loratory.config",
-        "import loratory.cli.main",
+        "import loratory.cli.program",
         "import loratory.tuning.embedded",
         "from loratory.methods.base import METHODS; [METHODS.get(n)() for n in METHODS.names()]",
     ],

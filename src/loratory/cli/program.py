@@ -1,4 +1,4 @@
-"""The entry point: runs the app and turns errors into exit statuses.
+"""Runs the app and turns errors into exit statuses.
 
 0 success; 1 a fault of Loratory's own, with its traceback; 2 a mistake that the user can
 mend, in one clear sentence each; 130 interrupted.
@@ -13,12 +13,12 @@ import sys
 
 from loratory.errors import ConfigError, LoratoryError
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 INTERRUPTED = 130
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit."""
     # Tokenizers' threads and a fork would deadlock, and the Hub's bars would break ours.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
