@@ -11,6 +11,7 @@ the tools answer the held-out rows, judge multiple choice, and train a classifie
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import operator
@@ -28,6 +29,7 @@ from peft import PeftModel
 
 from benchmarks.speed.tables import RESULTS, keep, table
 from loratory.config import from_mapping
+from loratory.metrics.rouge import RougeScorer
 from loratory.pipeline import check
 from loratory.progress import Silent
 from loratory.runs.environment import hardware, versions
@@ -41,6 +43,8 @@ JUDGES = ("lm-eval", "loratory")
 CLASSIFIERS = ("slides", "loratory")
 COMMANDS = ("trl", "loratory")
 HELD_OUT = 60
+"""Rows whose loss is measured."""
+ANSWERED = 200
 SPLITS = {"train": "train", "validation": "few", "test": "test"}
 REVIEWS = {"train": 256, "few": 2, "test": 200}
 
@@ -57,7 +61,7 @@ def prepared(
 
 def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
     """Write what each tool is given, by task; also return the model and the held-out rows."""
-    shared = {"train_rows": rows, "test_rows": HELD_OUT, "validation_rows": 2, "seed": 0}
+    shared = {"train_rows": rows, "test_rows": ANSWERED, "validation_rows": 2, "seed": 0}
     sets = {
         "docstrings": {
             "name": "embedded:docstrings",
@@ -96,7 +100,7 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
         }
         file = folder / f"{name}.json"
         file.write_text(json.dumps({**beside, **given}), encoding="utf-8")
-        found[name] = (file, spec, list(encoded["test"]))
+        found[name] = (file, spec, list(encoded["test"])[:HELD_OUT])
     return found
 
 
@@ -191,10 +195,26 @@ def turns(
     return taken, [rounds_[0] for rounds_ in said]
 
 
-def decoded(task: Path, adapter: Path, rounds: int) -> dict[str, Any]:
-    """Return what answering the held-out rows took, by tool, and how many answers are the same."""
-    taken, (_, eights, ours) = turns("decoding", ANSWERERS, rounds, task, adapter)
-    return {"tools": taken, "same": statistics.mean(map(operator.eq, eights, ours))}
+def decoded(task: Path, spec: Resolved, adapter: Path, rounds: int) -> dict[str, Any]:
+    """Return what answering the test rows took, by tool, and what the answers are worth.
+
+    These are the share of the first tool's answers that a tool gives too, token by token, and the
+    mean F of ROUGE-L, of 100, for those that answer all rows.
+    """
+    taken, said = turns("decoding", ANSWERERS, rounds, task, adapter)
+    rows = json.loads(task.read_text(encoding="utf-8"))["test"]
+    text = functools.partial(spec.tokenizer.decode, skip_special_tokens=True)
+    scorer, worth = RougeScorer(["rougeL"]), {}
+    for tool, answers in zip(ANSWERERS, said, strict=True):
+        each = zip(rows, answers, strict=False)
+        scores = [scorer.score(text(row["completion_ids"]), text(ids)) for row, ids in each]
+        worth[tool] = {
+            "same": statistics.mean(map(operator.eq, said[0], answers)),
+            "rouge_l": 100 * statistics.mean(score["rougeL"].fmeasure for score in scores)
+            if len(answers) == len(rows)
+            else None,
+        }
+    return {"tools": taken, "worth": worth}
 
 
 def judged(task: Path, items: Path, rounds: int) -> dict[str, Any]:
@@ -263,9 +283,8 @@ def main() -> None:
                     for tool, runs in taken.items()
                 },
             }
-            result["decoding"][name] = decoded(
-                file, folder / f"{name}-loratory-0/adapter", given.rounds
-            )
+            adapter = folder / f"{name}-loratory-0/adapter"
+            result["decoding"][name] = decoded(file, spec, adapter, given.rounds)
             keep(result, given.results)
         items = given.data.absolute() / "forgetting/arc_easy.jsonl"
         result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)

@@ -61,11 +61,18 @@ def table(result: Mapping[str, Any]) -> str:
                 f"{part['operations'] / seconds / peak:.1%} |"
             )
     for name, part in result["decoding"].items():
+        worth = part["worth"].values()
+        few, rows = (f(runs[0]["rows"] for runs in part["tools"].values()) for f in (min, max))
         said = (
-            f"The tuned model answers held-out rows. {part['same']:.0%} of Loratory's answers are "
-            "those of batches of eight, token by token; bfloat16 rounds differently in each."
+            f"The tuned model answers {rows} held-out rows; one by one, in float32, {few} of them. "
+            f"Beside: the share of these {few} answers that each tool gives too, token by token "
+            "(bfloat16 rounds differently in each), and the mean F of ROUGE-L of all rows."
         )
-        lines += _section(f"Answers, {name}", said, "rows", part["tools"])
+        beside = {
+            "as in float32": [f"{tool['same']:.0%}" for tool in worth],
+            "ROUGE-L": [f"{x:.1f}" if (x := tool["rouge_l"]) else "" for tool in worth],
+        }
+        lines += _section(f"Answers, {name}", said, "rows", part["tools"], beside)
     for name, part in result["likelihood"].items():
         said = (
             "The base model judges the options of questions. The tools' log-likelihoods are "

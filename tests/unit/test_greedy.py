@@ -10,24 +10,35 @@ from transformers import DynamicCache, GenerationConfig
 
 import tiny
 from loratory.methods.lora import Lora
+from loratory.tuning import follow, reading
 from loratory.tuning import greedy as own
 from loratory.tuning.batch import pad
-from loratory.tuning.fused import accelerated
+from loratory.tuning.fused import accelerated, layers
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
 
+WAYS = ["laid out", "llama", "gpt2"]
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
+
+@pytest.fixture(scope="module", params=WAYS)
 def ready(request, tiny_models):
-    """A decoder whose answers hang on their prompts, and prompts of several lengths."""
-    spec = tiny.spec(tiny_models(request.param))
+    """A decoder whose answers hang on their prompts, and prompts of several lengths.
+
+    The first is answered by its layers laid out, the others by the model.
+    """
+    laid = request.param == "laid out"
+    spec = tiny.spec(tiny_models("llama" if laid else request.param))
     model = load(spec, (), 0).model
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if parameter.dim() > 1 and "embed" not in key:
                 parameter.mul_(6)
     encoder = tiny.encoder(spec)
-    return model, spec, encoder, [row.prompt for row in encoder.all(tiny.examples(9))]
+    assert (layers.laid_out(model) is None) == (request.param == "gpt2")
+    with pytest.MonkeyPatch.context() as patch:
+        if not laid:
+            patch.setattr(own, "laid_out", lambda _: None)
+        yield model, spec, encoder, [row.prompt for row in encoder.all(tiny.examples(9))]
 
 
 def theirs(model, spec, prompts, stops, most, ngram):
@@ -51,7 +62,7 @@ def theirs(model, spec, prompts, stops, most, ngram):
     return said
 
 
-def ours(model, spec, prompts, stops, most, ngram):
+def ours(model, spec, prompts, stops, most, ngram, size=None):
     found = own.greedy(
         model,
         prompts,
@@ -59,7 +70,7 @@ def ours(model, spec, prompts, stops, most, ngram):
         fill=spec.tokenizer.pad_token_id,
         max_new_tokens=most,
         no_repeat_ngram_size=ngram,
-        batch_size=len(prompts),
+        batch_size=size or len(prompts),
     )
     return [said for _, said in sorted(found)]
 
@@ -78,26 +89,58 @@ def test_it_says_what_generate_says(ready, data, ngram, most):
     )
 
 
-def test_a_batch_shrinks_as_its_answers_end(ready, monkeypatch):
+def test_rows_leave_as_their_answers_end(ready, monkeypatch):
     model, spec, _, prompts = ready
     plain = ours(model, spec, prompts, {spec.tokenizer.eos_token_id}, 20, 0)
     stops = {row[3] for row in plain[::2]}
     expected = ours(model, spec, prompts, stops, 20, 0)
     assert 1 < min(map(len, expected)) < 20 or len(set(map(len, expected))) > 1
     sizes = []
-    forward = type(model).forward
+    for way in (follow.ByLayers, follow.ByModel):
 
-    def noted(self, *args, **kwargs):
-        sizes.append(len(kwargs["input_ids"]))
-        return forward(self, *args, **kwargs)
+        def noted(self, groups, asked, plain=way.follow):
+            sizes.append(sum(map(len, asked)))
+            return plain(self, groups, asked)
 
-    monkeypatch.setattr(own, "can_pack", lambda _: False)  # by trying, which counts
-    monkeypatch.setattr(type(model), "forward", noted)
+        monkeypatch.setattr(way, "follow", noted)
     assert ours(model, spec, prompts, stops, 20, 0) == expected
-    assert sizes[0] == len(prompts) and sizes == sorted(sizes, reverse=True)
+    assert len(prompts) >= sizes[0] and sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0]
-    monkeypatch.setattr(own, "SHRINK", 2.0)  # never
+    monkeypatch.setattr(own, "SHRINK", 1.0)  # only when all have ended
     assert ours(model, spec, prompts, stops, 20, 0) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_prompts_take_the_place_of_those_that_are_answered(ready, size):
+    model, spec, _, prompts = ready
+    plain = ours(model, spec, prompts, {spec.tokenizer.eos_token_id}, 12, 0)
+    stops = {row[3] for row in plain[::2]}
+    expected = theirs(model, spec, prompts, stops, 12, 0)
+    assert ours(model, spec, prompts, stops, 12, 0, size) == expected
+
+
+def test_drafts_say_the_same_in_fewer_steps(ready, monkeypatch):
+    model, spec, _, prompts = ready
+    if not layers.laid_out(model) or own.laid_out(model) is None:
+        pytest.skip("a model itself goes on by one token at a time")
+    steps = []
+    plain = follow.ByLayers.follow
+
+    def noted(self, groups, asked):
+        steps.append(max(len(row) for rows in asked for row in rows))
+        return plain(self, groups, asked)
+
+    monkeypatch.setattr(follow.ByLayers, "follow", noted)
+    found = {}
+    for most in (0, 1, own.DRAFT, 9):
+        steps.clear()
+        monkeypatch.setattr(own, "DRAFT", most)
+        said = ours(model, spec, prompts, set(), 40, 0)
+        found[most] = said, len(steps)
+        assert max(steps) == 1 + most  # tiny models repeat themselves, and drafts are taken
+    assert len({str(said) for said, _ in found.values()}) == 1
+    counts = [count for _, count in found.values()]
+    assert counts == sorted(counts, reverse=True) and counts[-1] < counts[0] == 39
 
 
 def test_prompts_read_packed_are_answered_as_prompts_read_padded(ready, monkeypatch):
@@ -106,9 +149,12 @@ def test_prompts_read_packed_are_answered_as_prompts_read_padded(ready, monkeypa
     template = torch.arange(4, 24).tolist()
     alike = [[*template, *prompt[-9:]] for prompt in prompts]
     packed = []
-    monkeypatch.setattr(own, "pack", lambda *x: packed.append(pack(*x)) or packed[-1])
+    for module in (reading, layers):
+        noted = lambda *x, **y: packed.append(pack(*x, **y)) or packed[-1]  # noqa: E731
+        monkeypatch.setattr(module, "pack", noted)
     found = ours(model, spec, alike, stops, 12, 0)
     assert any(one is not None and one[0]["packed"].prefix >= 20 for one in packed)
+    monkeypatch.setattr(own, "laid_out", lambda _: None)
     monkeypatch.setattr(own, "can_pack", lambda _: False)
     assert ours(model, spec, alike, stops, 12, 0) == found
 
@@ -130,7 +176,7 @@ def test_room_holds_what_a_growing_cache_holds():
     first = torch.randn(2, 3, 2, 4, 5)  # keys and values of three rows
     wide = torch.zeros(2, 3, 2, 7, 5)
     wide[..., :4, :] = first
-    room, grown = own._Room(*wide, length=4), DynamicCache()
+    room, grown = reading.Room(*wide, length=4), DynamicCache()
     grown.update(*first, 0)
     for i in range(3):
         states = torch.randn(2, 2 if i else 3, 2, 1, 5)
@@ -147,11 +193,13 @@ def test_prompts_are_read_in_parts_of_like_length(ready, monkeypatch):
     stops = {spec.tokenizer.eos_token_id}
     expected = ours(model, spec, prompts, stops, 12, 0)
     for read in (1, max(map(len, prompts)), 10**6):
-        monkeypatch.setattr(own, "READ", read)
+        monkeypatch.setattr(reading, "READ", read)
         longest_first = sorted(prompts, key=len, reverse=True)
-        parts = list(own._parts(longest_first))
+        parts = list(reading._parts(longest_first))
         assert [prompt for part in parts for prompt in part] == longest_first
         assert len(parts) == {1: len(prompts), 10**6: 1}.get(read, len(parts))
+        assert ours(model, spec, prompts, stops, 12, 0) == expected
+        monkeypatch.setattr(follow.ByLayers, "tokens", read)
         assert ours(model, spec, prompts, stops, 12, 0) == expected
 
 

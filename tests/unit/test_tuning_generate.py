@@ -96,6 +96,7 @@ def test_a_mixed_batch_answers_as_its_rows_alone(name, ready):
 def test_generation_stops_at_the_end_token(name, ready, monkeypatch):
     """A head whose third step says the end token: two tokens, then the end, then silence."""
     monkeypatch.setattr(greedy, "can_pack", lambda _: False)  # found out by steps that would count
+    monkeypatch.setattr(greedy, "laid_out", lambda _: None)  # layers know nothing of hooks
     model, encoder, prompts = ready(name)
     end = encoder.tokenizer.eos_token_id
     steps = {"n": 0}

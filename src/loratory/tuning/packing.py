@@ -48,7 +48,7 @@ class Layout:
         return self._by_heads[heads]
 
 
-def pack(ids: Tensor, keep: Tensor) -> tuple[dict[str, Any], Tensor] | None:
+def pack(ids: Tensor, keep: Tensor, most: float = MOST) -> tuple[dict[str, Any], Tensor] | None:
     """Return a model's inputs for packed rows, and which of their tokens are supervised, (1, N).
 
     Supervised tokens come in the order they have in the batch. Nothing is returned where packing
@@ -57,6 +57,7 @@ def pack(ids: Tensor, keep: Tensor) -> tuple[dict[str, Any], Tensor] | None:
     Args:
         ids: (B, T), padded on the right.
         keep: (B, T), true where a token's successor is learnt; each row's last token is.
+        most: it pays where so many tokens are left at most, of those with padding.
     """
     rows, length = ids.shape
     place = torch.arange(length, device=ids.device)
@@ -66,7 +67,7 @@ def pack(ids: Tensor, keep: Tensor) -> tuple[dict[str, Any], Tensor] | None:
     real = place < lengths[:, None]
     real[1:, :prefix] = False
     own = real.flatten().nonzero()[:, 0]
-    if len(own) > MOST * rows * length:
+    if len(own) > most * rows * length:
         return None
     places = torch.zeros_like(ids).flatten()
     places[own] = torch.arange(len(own), device=ids.device)

@@ -21,7 +21,7 @@ from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["Group", "can_fuse", "fused_lora"]
+__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active"]
 
 NARROW = range(576, 640)
 SLOW = range(513, 1152)
@@ -162,6 +162,13 @@ def can_fuse(layer: Any, adapter: str) -> bool:
     )
 
 
+def is_active(layer: Any, adapter: str) -> bool:
+    """Return whether a layer computes with one adapter, apart from its base."""
+    return (
+        not layer.disable_adapters and not layer.merged and list(layer.active_adapters) == [adapter]
+    )
+
+
 class Group:
     """LoRA layers that are given the same input, called one after the other.
 
@@ -204,7 +211,7 @@ class Group:
                 if not self._found:
                     self._input = None
                 return mine
-            made = [_factors(each, self.adapter) for each in rest]
+            made = [factors(each, self.adapter) for each in rest]
             ready = None
             if not (self.training or torch.is_grad_enabled()):
                 if x.dtype not in known:
@@ -219,15 +226,14 @@ class Group:
 
     def _applies(self, layer: Any, x: Tensor) -> bool:
         return (
-            not layer.disable_adapters
-            and not layer.merged
-            and list(layer.active_adapters) == [self.adapter]
+            is_active(layer, self.adapter)
             and x.dtype == layer.base_layer.weight.dtype
             and not torch.is_autocast_enabled(x.device.type)
         )
 
 
-def _factors(layer: Any, adapter: str) -> Factors:
+def factors(layer: Any, adapter: str) -> Factors:
+    """Return what a layer that `can_fuse` computes with."""
     base = layer.base_layer
     weight = base.weight.T if isinstance(base, Conv1D) else base.weight
     return Factors(

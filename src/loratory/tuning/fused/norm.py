@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-__all__ = ["can_fuse", "put_in", "rms_norm"]
+__all__ = ["can_fuse", "eps_of", "normalised", "put_in", "rms_norm"]
 
 
 class _RmsNorm(torch.autograd.Function):  # type: ignore[misc]
@@ -23,11 +23,7 @@ class _RmsNorm(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        # Of one type throughout: PyTorch multiplies tensors of two types many times as slowly.
-        exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        squares = torch.linalg.vecdot(exact, exact)[..., None]
-        inverse = squares.div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
-        normal = (exact * inverse).to(x.dtype)
+        normal, inverse = normalised(x, eps)
         ctx.save_for_backward(normal, weight, inverse)
         return normal * weight
 
@@ -38,6 +34,15 @@ class _RmsNorm(torch.autograd.Function):  # type: ignore[misc]
         share = torch.linalg.vecdot(of_normal, exact)[..., None].div_(-normal.shape[-1])
         found = torch.addcmul(of_normal, exact, share).mul_(inverse)
         return found.to(normal.dtype), None, None
+
+
+def normalised(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return x / sqrt(mean(x²) + eps), of x's shape and type, and the factor, (..., 1)."""
+    # Of one type throughout: PyTorch multiplies tensors of two types many times as slowly.
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    squares = torch.linalg.vecdot(exact, exact)[..., None]
+    inverse = squares.div_(x.shape[-1]).add_(eps).rsqrt_()
+    return (exact * inverse).to(x.dtype), inverse
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -51,7 +56,7 @@ def can_fuse(module: Any) -> bool:
 
     Its name suggests it; that it computes the same settles it.
     """
-    eps, weight = _eps(module), getattr(module, "weight", None)
+    eps, weight = eps_of(module), getattr(module, "weight", None)
     if not type(module).__name__.endswith("RMSNorm") or eps is None or weight is None:
         return False
     if weight.requires_grad or weight.is_meta or weight.dim() != 1 or "forward" in vars(module):
@@ -67,7 +72,7 @@ def can_fuse(module: Any) -> bool:
 
 def put_in(module: Any) -> Callable[[], None]:
     """Let a module that `can_fuse` compute by `rms_norm`; return what undoes it."""
-    eps, plain = _eps(module), module.forward
+    eps, plain = eps_of(module), module.forward
 
     def forward(x: Tensor) -> Tensor:
         # A method that trains norms may call one with a copy of its weight.
@@ -84,5 +89,6 @@ def put_in(module: Any) -> Callable[[], None]:
     return undo
 
 
-def _eps(module: Any) -> Any:
+def eps_of(module: Any) -> Any:
+    """Return what a norm adds to the mean square; None where it has none."""
     return getattr(module, "variance_epsilon", getattr(module, "eps", None))

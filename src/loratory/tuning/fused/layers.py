@@ -1,0 +1,292 @@
+"""A decoder's layers laid out to answer: what reads one input is one product, and little beside.
+
+An answer grows by a token of each row at a time. Products of so few tokens are short, and most of
+a step goes into what stands between them: calls, conversions, copies of keys. Here q, k and v are
+one product, as are gate and up, with what the adapter reads below them; weights are kept as the
+processor multiplies them; keys and values go where they stay; and rows attend with those that were
+read with them, so that none looks over much more than its own.
+
+It serves decoders of Llama's plan (RMS norms, rotary positions, gated layers, shared keys) whose
+layers are plain linear ones, with or without LoRA. That one computes the same is tried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from loratory.methods.base import quiet
+from loratory.tuning.batch import padded
+from loratory.tuning.fused import norm
+from loratory.tuning.fused.stacked import Stacked, stacked
+from loratory.tuning.model import base_of
+from loratory.tuning.packing import Layout, collect, pack, spread
+
+__all__ = ["Layers", "Rows", "laid_out"]
+
+COPY_BYTES = 2**30
+"""The most that weights laid out anew may take; products of larger ones take the time anyway."""
+PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
+QKV, OUT = ("q_proj", "k_proj", "v_proj"), "o_proj"
+GATED, DOWN = ("gate_proj", "up_proj"), "down_proj"
+
+
+class _Norm(NamedTuple):
+    weight: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return norm.normalised(x, self.eps)[0].mul_(self.weight)
+
+
+class _Layer(NamedTuple):
+    before: _Norm
+    qkv: Stacked
+    out: Stacked
+    between: _Norm
+    gated: Stacked
+    down: Stacked
+
+
+class Rows:
+    """Rows that were read together: keys and values of all layers, within tensors longer than they.
+
+    Args:
+        room: keys and values of each layer, (B, H, most, D).
+        lengths: of the rows, (B,).
+    """
+
+    def __init__(self, room: Sequence[tuple[Tensor, Tensor]], lengths: Tensor) -> None:
+        self.room, self.lengths = list(room), lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def keep(self, layer: int, places: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Keep (n, H, D) of a layer, each vector at its place among all, (n · H,)."""
+        for room, states in zip(self.room[layer], (keys, values), strict=True):
+            width = room.shape[-1]
+            room.view(-1, width).index_copy_(0, places, states.reshape(-1, width))
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep some rows only."""
+        chosen = torch.tensor(rows)
+        self.room = [(keys[chosen], values[chosen]) for keys, values in self.room]
+        self.lengths = self.lengths[chosen]
+
+
+class _Asked:
+    """Tokens that follow some rows, n of b rows, m of a row at most, and how they attend.
+
+    Args:
+        rows: what they follow.
+        asked: tokens of each row, none where it has ended.
+        shared: queries that share a key.
+        dtype: of the scores.
+    """
+
+    def __init__(
+        self, rows: Rows, asked: Sequence[Sequence[int]], shared: int, dtype: torch.dtype
+    ) -> None:
+        keys, _ = rows.room[0]
+        many = torch.tensor([len(row) for row in asked])
+        most = max(int(many.max()), 1)
+        place = torch.arange(most)
+        real = place < many[:, None]  # (b, m)
+        row, columns = real.nonzero()[:, 0], rows.lengths[:, None] + place
+        self.rows = rows
+        self.positions = columns[real]  # (n,)
+        heads = row[:, None] * keys.shape[1] + torch.arange(keys.shape[1])
+        self.places = (heads * keys.shape[2] + self.positions[:, None]).flatten()
+        self.seen = int((rows.lengths + many).max())
+        hidden = torch.arange(self.seen) > columns[..., None]  # (b, m, T)
+        mask = torch.zeros(hidden.shape, dtype=dtype)
+        mask.masked_fill_(hidden, torch.finfo(dtype).min)
+        self.mask = (mask.repeat_interleave(shared, dim=1) if most > 1 else mask)[:, None]
+        self.grid = torch.zeros(real.shape, dtype=torch.long)  # any token where there is none
+        self.grid[real] = torch.arange(len(row))
+        self.own = None if bool(real.all()) else real.flatten().nonzero()[:, 0]
+
+    def attended(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scaling: float) -> Tensor:
+        """Return what tokens see, (n, heads · D), of queries, keys and values, (n, heads, D)."""
+        self.rows.keep(layer, self.places, k, v)
+        keys, values = (room[:, :, : self.seen] for room in self.rows.room[layer])
+        rows, heads, _, width = keys.shape
+        q = q if self.own is None else q[self.grid.flatten()]
+        # Queries that share a key stand together, so that no key is repeated.
+        q = q.reshape(rows, -1, heads, q.shape[1] // heads, width).transpose(1, 2)
+        shape = (rows, heads, -1, width)
+        seen = scaled_dot_product_attention(
+            q.reshape(shape), keys, values, self.mask, scale=scaling
+        )
+        seen = seen.view(q.shape).transpose(1, 2).reshape(self.grid.numel(), -1)
+        return seen if self.own is None else seen[self.own]
+
+
+class Layers:
+    """A decoder that reads prompts, and then a few tokens of each row.
+
+    Args:
+        model: of Llama's plan, with or without an adapter.
+        layers: laid out.
+    """
+
+    def __init__(self, model: Any, layers: Sequence[_Layer]) -> None:
+        self._model, self._layers = base_of(model), layers
+        inner = self._model.model
+        first = inner.layers[0]
+        self._activation = first.mlp.act_fn
+        self._width, self._scaling = first.self_attn.head_dim, first.self_attn.scaling
+        self._shared = first.self_attn.num_key_value_groups
+        self._last = _Norm(inner.norm.weight, norm.eps_of(inner.norm))
+
+    def read(self, prompts: Sequence[list[int]], room: int) -> tuple[Tensor, Rows]:
+        """Return the logits after each prompt, (B, V), and the rows.
+
+        Args:
+            prompts: none empty.
+            room: tokens that may follow.
+        """
+        ids, mask = padded(prompts, 0)
+        lengths = mask.sum(-1)
+        packed = pack(ids, torch.arange(ids.shape[1]) == lengths[:, None] - 1, most=1.0)
+        assert packed is not None  # whatever it saves
+        inputs, last = packed
+        layout: Layout = inputs["packed"]
+        held: list[tuple[Tensor, Tensor]] = []
+
+        def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            q, k, v = (spread(x, layout) for x in (q, k, v))
+            shape = (*k.shape[:2], k.shape[2] + room, k.shape[3])
+            held.append((k.new_zeros(shape), v.new_zeros(shape)))
+            for whole, states in zip(held[-1], (k, v), strict=True):
+                whole[:, :, : states.shape[2]] = states
+            found = scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=self._scaling, enable_gqa=True
+            )
+            return collect(found, layout).flatten(1)
+
+        states = self._states(inputs["input_ids"][0], inputs["position_ids"][0], attend, last[0])
+        return self._head(states), Rows(held, lengths)
+
+    def follow(self, groups: Sequence[Rows], asked: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+        """Return the logits after each token, in order, (N, V), and keep its keys and values.
+
+        Rows do not grow by it: what of the tokens holds is for the caller to say.
+
+        Args:
+            groups: of rows.
+            asked: tokens of each row of each group, none where it has ended.
+        """
+        dtype = self._model.dtype
+        parts = [
+            _Asked(rows, tokens, self._shared, dtype)
+            for rows, tokens in zip(groups, asked, strict=True)
+        ]
+        sizes = [len(part.positions) for part in parts]
+
+        def attend(layer: int, *qkv: Tensor) -> Tensor:
+            split = zip(parts, *(x.split(sizes) for x in qkv), strict=True)
+            found = [part.attended(layer, *each, self._scaling) for part, *each in split]
+            return torch.cat(found) if len(found) > 1 else found[0]
+
+        ids = torch.tensor([token for tokens in asked for row in tokens for token in row])
+        return self._head(self._states(ids, torch.cat([part.positions for part in parts]), attend))
+
+    def _states(
+        self, ids: Tensor, positions: Tensor, attend: Any, last: Tensor | None = None
+    ) -> Tensor:
+        """Return the last states of tokens, (N, d), or of those that are true in `last`, (N,)."""
+        inner, half = self._model.model, self._width // 2
+        x = inner.embed_tokens(ids)
+        cos, sin = (part.view(len(x), 1, -1) for part in inner.rotary_emb(x, positions[None]))
+        sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        for number, layer in enumerate(self._layers):
+            qkv = layer.qkv(layer.before(x)).view(len(x), -1, self._width)
+            shared = qkv.shape[1] // (self._shared + 2)
+            turned = qkv[:, :-shared]
+            turned = torch.addcmul(turned * cos, turned.roll(half, -1), sin)
+            seen = attend(number, turned[:, :-shared], turned[:, -shared:], qkv[:, -shared:])
+            if last is not None and number == len(self._layers) - 1:
+                x, seen = x[last], seen[last]
+            x = x + layer.out(seen)
+            gated = layer.gated(layer.between(x))
+            wide = gated.shape[1] // 2
+            x += layer.down(self._activation(gated[:, :wide]).mul_(gated[:, wide:]))
+        return self._last(x)
+
+    def _head(self, states: Tensor) -> Tensor:
+        found: Tensor = self._model.get_output_embeddings()(states)
+        return found
+
+
+def laid_out(model: Any) -> Layers | None:
+    """Return a decoder's layers laid out to answer; None where it is of another plan, or too large.
+
+    Args:
+        model: on a CPU, with or without an adapter, in evaluation mode.
+    """
+    adapter = getattr(model, "active_adapter", None)
+    inner = getattr(base_of(model), "model", None)
+    stack = getattr(inner, "layers", None)
+    if not isinstance(stack, nn.ModuleList) or not len(stack):
+        return None
+    size = sum(p.numel() * p.element_size() for p in stack.parameters())
+    if next(stack.parameters()).device.type != "cpu" or size > COPY_BYTES:
+        return None
+    layers = []
+    for module in stack:
+        layer = _laid(module, adapter if isinstance(adapter, str) else None)
+        if layer is None:
+            return None
+        layers.append(layer)
+    try:
+        found = Layers(model, layers)
+        return found if _is_same(model, found) else None
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _laid(layer: Any, adapter: str | None) -> _Layer | None:
+    found: list[Any] = []
+    if {name for name, _ in layer.named_children()} != PARTS:
+        return None
+    attention, gated = (dict(part.named_children()) for part in (layer.self_attn, layer.mlp))
+    if set(attention) != {*QKV, OUT} or set(gated) - {"act_fn"} != {*GATED, DOWN}:
+        return None
+    for before, within, first, last in (
+        (layer.input_layernorm, attention, QKV, OUT),
+        (layer.post_attention_layernorm, gated, GATED, DOWN),
+    ):
+        found += [
+            _norm(before),
+            stacked([within[name] for name in first], adapter),
+            stacked([within[last]], adapter),
+        ]
+    return None if None in found else _Layer(*found)
+
+
+def _norm(module: Any) -> _Norm | None:
+    weight, eps = getattr(module, "weight", None), norm.eps_of(module)
+    return None if weight is None or eps is None else _Norm(weight, eps)
+
+
+def _is_same(model: Any, layers: Layers) -> bool:
+    """Return whether the layers give the model's logits, by trying it on two rows."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(base_of(model).config.vocab_size, (2, 12), generator=generator)
+    reads = [8, 5]
+    with torch.inference_mode(), quiet():
+        plain = model(input_ids=ids, use_cache=False).logits
+        first, rows = layers.read([row[:n].tolist() for row, n in zip(ids, reads, strict=True)], 4)
+        asked = [row[n : n + 4].tolist() for row, n in zip(ids, reads, strict=True)]
+        found = torch.cat([first, layers.follow([rows], [asked])]).float()
+    after = [row[n - 1] for row, n in zip(plain, reads, strict=True)]
+    along = [row[n : n + 4] for row, n in zip(plain, reads, strict=True)]
+    expected = torch.cat([torch.stack(after), *along]).float()
+    near = 2e-2 if plain.dtype in (torch.bfloat16, torch.float16) else 1e-4
+    return bool((found - expected).norm() <= near * expected.norm())
