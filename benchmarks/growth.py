@@ -6,7 +6,7 @@ of its own process on rows of random tokens, an eighth of them supervised, with 
 - length: 128 to 4,096 tokens a row, rank 8.
 - rank: 2 to 128, rows of 256 tokens.
 - rows: trainings of 16, 32 and 64 rows of 256 tokens. A line through their seconds gives those of
-  1,000 to 100,000 rows; beside it the seconds of preparing as many, from measured ones.
+  1,000 to 100,000 rows; beside it seconds and memory of preparing as many, from measured ones.
 
 Writes `growth.json`, `growth.md` and a chart for each as SVG.
 """
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,34 +161,76 @@ def keep(result: dict[str, Any], folder: Path) -> None:
         f"{', '.join(f'{n:,}' for n, _ in encoded)}; what stands in italics is on a straight line "
         "through them.",
         "",
-        "| rows | training | preparing | peak memory |",
-        "|--:|--:|--:|--:|",
+        "| rows | training | its peak memory | preparing | its peak memory |",
+        "|--:|--:|--:|--:|--:|",
     ]
     for one in result["rows"]:
-        lines.append(
-            f"| {one['rows']:,} | {one['seconds']:.0f} s | | {one['peak_bytes'] / 2**30:.2f} GiB |"
-        )
+        lines.append(f"| {one['rows']:,} | {one['seconds']:.0f} s | {gib(one)} | | |")
+    grown = line([(one["rows"], one["peak_bytes"]) for one in result["prepared"]])
+    known = {one["rows"]: one for one in result["prepared"]}
+    told = []
     for rows in TOLD:
         hours = (trains[0] + trains[1] * rows) / 3600
-        lines.append(f"| {rows:,} | *{hours:.1f} h* | *{encodes[0] + encodes[1] * rows:.0f} s* | |")
+        seconds, most = (start + slope * rows for start, slope in (encodes, grown))
+        told.append((rows, hours, most / 2**30))
+        cells = (
+            (f"{known[rows]['seconds']:.0f} s", gib(known[rows]))
+            if rows in known
+            else (f"*{seconds:.0f} s*", f"*{most / 2**30:.2f} GiB*")
+        )
+        lines.append(f"| {rows:,} | *{hours:.1f} h* | | {' | '.join(cells)} |")
     machine = result["hardware"]
     lines += ["", f"{machine['cpu']}, {machine['cores']} cores.", ""]
     (folder / "growth.md").write_text("\n".join(lines), encoding="utf-8")
     for name, label in (("length", "tokens a row"), ("rank", "rank")):
         at = [one["tokens" if name == "length" else "rank"] for one in result[name]]
-        for kind, unit in (("step", "seconds a step"), ("peak_bytes", "peak memory, GiB")):
-            scale = 2**30 if kind == "peak_bytes" else 1
-            values = [one[kind] / scale for one in result[name]]
-            chart = line_chart(
-                [Series(unit, list(zip(at, values, strict=True)), dots=True)],
-                id=f"{name}-{kind}",
-                title=f"{unit} by {label}",
-                description=", ".join(f"{x}: {y:.2f}" for x, y in zip(at, values, strict=True)),
-                x_label=label,
-            )
-            alone = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-            word = "memory" if kind == "peak_bytes" else "time"
-            (folder / f"growth-{name}-{word}.svg").write_text(alone + "\n", encoding="utf-8")
+        times = [one["step"] for one in result[name]]
+        sizes = [one["peak_bytes"] / 2**30 for one in result[name]]
+        draw(folder, f"{name}-time", "seconds a step", label, {"": (at, times)})
+        draw(folder, f"{name}-memory", "peak memory, GiB", label, {"": (at, sizes)})
+    at, long, high = ([one[i] for one in told] for i in range(3))
+    few = [n for n, _ in measured], [seconds / 3600 for _, seconds in measured]
+    draw(folder, "rows-time", "hours of training", "rows", {"measured": few, "line": (at, long)})
+    few = (
+        [one["rows"] for one in known.values()],
+        [one["peak_bytes"] / 2**30 for one in known.values()],
+    )
+    draw(
+        folder,
+        "rows-memory",
+        "peak memory of preparing, GiB",
+        "rows",
+        {"measured": few, "line": (at, high)},
+    )
+
+
+def gib(one: Mapping[str, Any]) -> str:
+    """Return a point's peak of memory, written."""
+    return f"{one['peak_bytes'] / 2**30:.2f} GiB"
+
+
+def draw(
+    folder: Path,
+    name: str,
+    unit: str,
+    label: str,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> None:
+    """Write a chart as a file of its own; a line without a name is called by its unit."""
+    chart = line_chart(
+        [
+            Series(title or unit, list(zip(x, y, strict=True)), dots=True)
+            for title, (x, y) in lines.items()
+        ],
+        id=name,
+        title=f"{unit} by {label}",
+        description="; ".join(
+            ", ".join(f"{a}: {b:.2f}" for a, b in zip(x, y, strict=True)) for x, y in lines.values()
+        ),
+        x_label=label,
+    )
+    alone = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    (folder / f"growth-{name}.svg").write_text(alone + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import tiny
-from loratory.runs.cache import cache_dir
+from loratory.cache import cache_dir
 from loratory.tuning.process import run_module
 
 # The same examples in every run, so that a failure is of the change at hand. New ones are drawn

@@ -16,8 +16,7 @@ import yaml
 from test_repeat import Recorder
 
 import loratory
-from loratory import tuning
-from loratory.pipeline import basis
+from loratory import cache
 from loratory.runs import Run
 
 NOTE = "Base judgements taken from the cache: "
@@ -150,12 +149,14 @@ def first_line(path: Path) -> bytes:
 def test_other_code_asks_again(run: Run, workshop: Path, monkeypatch) -> None:
     # Base and tuned would otherwise be asked by different code, and their differences be its.
     probed(run)
-    code = workshop / "changed"
-    shutil.copytree(Path(tuning.__file__).parent, code)
-    (code / "greedy.py").write_text("# slower, and rounding otherwise\n", encoding="utf-8")
-    monkeypatch.setattr(tuning, "__file__", str(code / "__init__.py"))
-    basis._code.cache_clear()
+    package = workshop / "changed"
+    shutil.copytree(Path(cache.PACKAGE), package)
+    (package / "tuning/greedy.py").write_text(
+        "# slower, and rounding otherwise\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(cache, "PACKAGE", package)
+    cache.code.cache_clear()
     try:
         assert probed(run) == (PROBES, set())
     finally:
-        basis._code.cache_clear()
+        cache.code.cache_clear()

@@ -69,6 +69,30 @@ def test_a_training_in_parts_is_the_training(name, accumulated, tiny_models, tmp
         assert losses(run) == pytest.approx(losses(plain), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "t5", "bert"])
+def test_where_one_row_does_not_fit_activations_are_recomputed(
+    name, tiny_models, tmp_path, monkeypatch
+):
+    settings = {"per_device_train_batch_size": 2, "max_steps": 3, "early_stopping_patience": None}
+    plain = Run(tiny_models(name), tmp_path / "plain", name == "bert", dtype="float32")
+    plain.train(**settings)
+    run = Run(tiny_models(name), tmp_path / "short", name == "bert", dtype="float32")
+    tried, whole = [], trainer.objective
+
+    def objective(model, inputs, *rest):
+        tried.append((len(inputs["labels"]), bool(model.is_activation_checkpointing)))
+        if not model.is_activation_checkpointing:
+            raise RuntimeError(NO_ROOM)
+        return whole(model, inputs, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "objective", objective)
+        run.train(**settings)
+    assert tried[:4] == [(2, False), (1, False), (1, True), (1, True)]
+    assert set(tried[2:]) == {(1, True)}
+    assert losses(run) == pytest.approx(losses(plain), abs=1e-5)
+
+
 def test_it_is_said_once_and_not_tried_again():
     said = []
     halving = Halving(said.append)

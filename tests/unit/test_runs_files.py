@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loratory.errors import RunError
-from loratory.runs.files import fault, write_lines, write_text
+from loratory.files import fault, write_lines, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_fault_of_the_disk_is_one_sentence(call, number, words, tmp_path, monk
 
     path = tmp_path / "x.txt"
     write_text(path, "old")
-    monkeypatch.setattr(f"loratory.runs.files.os.{call}", fails)
+    monkeypatch.setattr(f"loratory.files.os.{call}", fails)
     with pytest.raises(RunError) as caught:
         write_text(path, "new")
     assert words in str(caught.value) and str(path) in str(caught.value)

@@ -19,6 +19,7 @@ from loratory.tuning.memory import (
     expected_memory,
     largest,
     peak_bytes,
+    rehearse,
     resident_bytes,
 )
 from loratory.tuning.model import empty, heads_of, load
@@ -35,6 +36,12 @@ def attached(spec, method=None):
     heads = heads_of(model) if spec.family == "classifier" else ()
     base = base_weights(model, spec, heads)
     return (method or Lora()).attach(model, spec.family, 0, heads), base
+
+
+def expect(model, spec, train, rows, base, **remedies):
+    """Rehearse and estimate, as one."""
+    found = rehearse(model, spec, train, rows, base, **remedies)
+    return found.account, expected_memory(found, spec, train, base)
 
 
 def held(spec, shape, method=None):
@@ -92,7 +99,7 @@ def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_mod
     train = TrainConfig(per_device_train_batch_size=4, fused=fused)
     texts = encode_texts(spec, [TEXT] * 4, remedy.replay_tokens) if remedy.replays else []
     model, base = attached(spec)
-    expected = expected_memory(model, spec, train, rows, base, remedy=remedy, texts=texts)[1]
+    expected = expect(model, spec, train, rows, base, remedy=remedy, texts=texts)[1]
     model = Lora().attach(load(spec, (), 0).model, spec.family, 0)
     batch = tiny.collated(spec, model, rows)
     remedies = remedies_of(remedy, model, spec, [TEXT] * 4, train, seed=0)
@@ -108,9 +115,7 @@ def test_starts_that_l2_keeps_are_counted(tiny_models):
     found = []
     for remedy in (RemedyConfig(), RemedyConfig(l2_weight=0.1)):
         model, base = attached(spec, METHODS.get("full")())
-        found.append(
-            expected_memory(model, spec, TrainConfig(), rows_of(spec), base, remedy=remedy)[1]
-        )
+        found.append(expect(model, spec, TrainConfig(), rows_of(spec), base, remedy=remedy)[1])
     assert found[1].weights - found[0].weights == base.stored
 
 
@@ -153,7 +158,7 @@ def test_the_parts_make_up_the_whole(tiny_models):
     spec = tiny.spec(tiny_models("llama"))
     model, base = attached(spec)
     rows = rows_of(spec)
-    counted, memory = expected_memory(model, spec, TrainConfig(), rows, base)
+    counted, memory = expect(model, spec, TrainConfig(), rows, base)
     added = 4 * counted.trainable
     assert base.parameters == counted.parameters and base.stored == base.plain
     assert memory.weights == base.stored + added
@@ -172,7 +177,7 @@ def test_without_its_caches_less_of_the_heap_is_expected(tiny_models, monkeypatc
     for value in ("", environment({})["GLIBC_TUNABLES"]):
         monkeypatch.setenv("GLIBC_TUNABLES", value)
         model, base = attached(spec)
-        memory = expected_memory(model, spec, TrainConfig(), rows_of(spec), base)[1]
+        memory = expect(model, spec, TrainConfig(), rows_of(spec), base)[1]
         found.append(memory.heap / (memory.activations + memory.logits))
     assert 0 < found[1] < found[0] < 1
 
@@ -183,7 +188,7 @@ def test_recomputed_activations_take_less(tiny_models):
     for on in (False, True):
         model, base = attached(spec)
         config = TrainConfig(activation_checkpointing=on)
-        found.append(expected_memory(model, spec, config, rows_of(spec), base)[1].activations)
+        found.append(expect(model, spec, config, rows_of(spec), base)[1].activations)
     assert found[1] < found[0] / 2
 
 
@@ -191,7 +196,7 @@ def test_accumulated_gradients_are_there_when_the_next_pass_begins(tiny_models):
     spec = tiny.spec(tiny_models("llama"))
     model, base = attached(spec)
     config = TrainConfig(gradient_accumulation_steps=2)
-    counted, memory = expected_memory(model, spec, config, rows_of(spec), base)
+    counted, memory = expect(model, spec, config, rows_of(spec), base)
     assert memory.gradients == 4 * counted.trainable
 
 
@@ -201,7 +206,7 @@ def test_a_model_that_needs_numbers_has_no_estimate(tiny_models, monkeypatch):
     monkeypatch.setattr(
         "loratory.tuning.memory.train_step", lambda *_: (_ for _ in ()).throw(RuntimeError("no"))
     )
-    counted, memory = expected_memory(model, spec, TrainConfig(), rows_of(spec), base)
+    counted, memory = expect(model, spec, TrainConfig(), rows_of(spec), base)
     assert memory is None and counted.trainable > 0
 
 

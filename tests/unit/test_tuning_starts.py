@@ -19,7 +19,7 @@ from loratory.tuning.adapter import with_adapter
 from loratory.tuning.batch import collate
 from loratory.tuning.fresh import digest
 from loratory.tuning.loss import loss_sum
-from loratory.tuning.memory import base_weights, expected_memory
+from loratory.tuning.memory import base_weights, rehearse
 from loratory.tuning.model import empty, load
 from loratory.tuning.starts import olora, pissa
 from tiny_run import Run, Stopping, assert_same_adapter
@@ -304,9 +304,9 @@ def test_the_file_is_as_large_as_was_said_before(tiny_models, tmp_path):
     base = base_weights(bare, run.spec, ())
     model = run.method.attach(bare, "causal", 0)
     finish = run.method.training(model).finish
-    said, _ = expected_memory(model, run.spec, TrainConfig(), run.rows, base, finish)
+    found = rehearse(model, run.spec, TrainConfig(), run.rows, base, finish)
     run.train(max_steps=1)
     file = run.folder / "adapter" / "adapter_model.safetensors"
-    assert said.adapter_bytes == file.stat().st_size
+    assert found.account.adapter_bytes == file.stat().st_size
     trainable = 2 * 4 * (32 + 32) + 2 * 4 * (64 + 32)  # q and down of two layers, r = 4
-    assert said.trainable == trainable
+    assert found.account.trainable == trainable

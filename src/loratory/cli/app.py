@@ -161,7 +161,7 @@ def init(
     """Write a commented recipe for a task, ready to run."""
     from loratory.config.template import commented
     from loratory.errors import ConfigError
-    from loratory.runs.files import write_text
+    from loratory.files import write_text
 
     text = commented(task)
     target = file or Path(f"{task}.yaml")

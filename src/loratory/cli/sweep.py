@@ -129,7 +129,7 @@ def _show(opened: Sweep, metric: str, as_json: bool) -> None:
         Exit: after printing.
     """
     from loratory.cli.show import print_json
-    from loratory.runs.files import write_text
+    from loratory.files import write_text
     from loratory.sweep import summary
 
     found = summary(opened, metric)

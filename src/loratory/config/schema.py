@@ -128,6 +128,8 @@ class TrainConfig(Section):
     """Steps between lines of train.jsonl."""
     fused: bool = True
     """Train by fused LoRA layers and faster attention; false takes those of peft and torch."""
+    torch_compile: bool = False
+    """Compile peft's layers by torch.compile in place of train.fused; takes minutes to begin."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     save_total_limit: Positive = 2
@@ -136,6 +138,11 @@ class TrainConfig(Section):
         default_factory=list
     )
     """Loggers of transformers to write to as well."""
+
+    @property
+    def fuses(self) -> bool:
+        """Return whether fused parts are put in; compiled layers take their place."""
+        return self.fused and not self.torch_compile
 
 
 class DecodeConfig(Section):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from loratory import tuning
+from loratory.cache import code, key
 from loratory.records import Example
-from loratory.runs import Run, cache
+from loratory.runs import Run
 from loratory.runs.environment import hardware, versions
 from loratory.tasks.probes import Item
 
@@ -37,7 +34,7 @@ def predicted(run: Run, model: str, rows: Sequence[Any], examples: Sequence[Exam
         # A new classification head is drawn under it.
         "seed": run.config.seed if facts["model"]["family"] == "classifier" else None,
     }
-    return cache.key({**_shared(run, model), **parts})
+    return key({**_shared(run, model), **parts})
 
 
 def judged(run: Run, model: str, items: Sequence[Item]) -> str:
@@ -53,7 +50,7 @@ def judged(run: Run, model: str, items: Sequence[Item]) -> str:
         "batch_size": run.config.decode.batch_size,
         "max_tokens": run.config.forgetting.max_tokens,
     }
-    return cache.key({**_shared(run, model), **parts})
+    return key({**_shared(run, model), **parts})
 
 
 def _shared(run: Run, model: str) -> dict[str, Any]:
@@ -64,18 +61,9 @@ def _shared(run: Run, model: str) -> dict[str, Any]:
         "quantization": run.config.model.quantization,
         "family": facts["model"]["family"],
         "versions": versions(),
-        "code": _code(),
+        "code": code("tuning"),  # base and tuned model must be asked by the same
         "hardware": {**hardware(), "accelerator": accelerator()},
     }
-
-
-@functools.cache
-def _code() -> str:
-    """Return a hash of what computes answers: base and tuned model must be asked by the same."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(tuning.__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def accelerator() -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from loratory import __version__, evaluation
 from loratory.errors import RunError, training_packages
+from loratory.files import write_text
 from loratory.pipeline import basis
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT, Recipe, check
@@ -18,7 +19,6 @@ from loratory.progress import Progress
 from loratory.records import Judgement, Prediction
 from loratory.runs import Run, cache
 from loratory.runs.environment import hardware, versions
-from loratory.runs.files import write_text
 from loratory.runs.stage import stage
 
 __all__ = ["compare", "load_base", "predict", "prepare", "probe", "score", "train", "write_report"]
@@ -58,6 +58,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
         from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.tokenised import tokenised
         from loratory.tuning.validation import goal_for
 
         config = run.config
@@ -76,12 +77,12 @@ def train(run: Run, progress: Progress = SILENT) -> None:
                 "trainable_percent": 100 * trainable / total,
             }
         )
-        validation = encoder.all(rows["validation"])
+        validation = tokenised(encoder, rows["validation"])
         hooks = config.method.training(model)
         trained = training.train(
             loaded.spec,
             model,
-            encoder.all(rows["train"]),
+            tokenised(encoder, rows["train"]),
             validation,
             config.train,
             seed=config.seed,
@@ -115,6 +116,7 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning.fused import accelerated
         from loratory.tuning.predict import predict as answer
         from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.tokenised import tokenised
 
         config, test = run.config, run.examples("test")
         adapter = run.need("adapter", "train")
@@ -126,7 +128,7 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         loaded = load_base(run, progress)
         encoder = encoder_for(loaded.spec, config)
 
-        fingerprint, rows = models.fingerprint(loaded.spec), encoder.all(test)
+        fingerprint, rows = models.fingerprint(loaded.spec), tokenised(encoder, test)
         key = basis.predicted(run, fingerprint, rows, test)
         base = cache.predictions(key, [example.id for example in test])
         if base is not None:
@@ -156,6 +158,7 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning.judge import judge
         from loratory.tuning.predict import predict as answer
         from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.tokenised import tokenised
 
         config, test = run.config, run.examples("test")
         adapter = run.need("adapter", "train")
@@ -195,7 +198,7 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
             else:
                 taken.append(name)
             run.write_judgements("base", name, found)
-        key = basis.predicted(run, fingerprint, encoder.all(swaps), swaps)
+        key = basis.predicted(run, fingerprint, tokenised(encoder, swaps), swaps)
         rows = cache.predictions(key, [example.id for example in swaps])
         if rows is None:
             rows = answered(loaded.model, "base")

@@ -1,36 +1,21 @@
-"""Where work that can be done again is kept: dequantised models, what base models answered."""
+"""What base models answered, kept for later runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from loratory.cache import cache_dir
 from loratory.codec import read_jsonl, to_lines
 from loratory.errors import DataError, RunError
+from loratory.files import write_lines
 from loratory.records import Judgement, Prediction
-from loratory.runs.files import write_lines
 
-__all__ = ["cache_dir", "judgements", "keep", "key", "predictions"]
+__all__ = ["judgements", "keep", "predictions"]
 
 R = TypeVar("R", Prediction, Judgement)
-
-
-def cache_dir() -> Path:
-    """Return `$LORATORY_CACHE`, or `loratory` in the user's cache folder. It may not exist."""
-    if own := os.environ.get("LORATORY_CACHE"):
-        return Path(own).expanduser()
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "loratory"
-
-
-def key(basis: Mapping[str, Any]) -> str:
-    """Return a sha256 over all that a result hangs on."""
-    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
 
 
 def predictions(key: str, ids: Sequence[str]) -> list[Prediction] | None:

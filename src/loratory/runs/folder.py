@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loratory.errors import ConfigError, RunError
-from loratory.runs.files import explain
+from loratory.files import explain
 
 __all__ = ["free", "new_folder", "whole_folder"]
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loratory.errors import RunError
+from loratory.files import fault
 from loratory.progress import Progress
-from loratory.runs.files import fault
 from loratory.runs.store import Run
 
 __all__ = ["stage"]

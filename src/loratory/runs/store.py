@@ -27,6 +27,7 @@ from typing import Any
 from loratory.codec import from_dict, read_jsonl, to_dict, to_lines
 from loratory.config import RunConfig, load, to_yaml
 from loratory.errors import RunError
+from loratory.files import explain, write_lines, write_text
 from loratory.records import (
     QUESTIONS,
     Comparison,
@@ -39,7 +40,6 @@ from loratory.records import (
     Score,
 )
 from loratory.runs import versioned
-from loratory.runs.files import explain, write_lines, write_text
 from loratory.runs.folder import new_folder
 
 __all__ = ["Run"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from loratory.codec import dump, from_dict
 from loratory.errors import RunError
-from loratory.runs.files import write_text
+from loratory.files import write_text
 
 __all__ = ["read", "read_field", "read_records", "records", "write"]
 

@@ -20,7 +20,7 @@ from typing import Any
 from loratory.codec import dump
 from loratory.config import RunConfig, to_mapping, to_yaml
 from loratory.errors import RunError
-from loratory.runs.files import write_text
+from loratory.files import write_text
 from loratory.runs.folder import new_folder
 
 __all__ = ["Sweep", "Trial"]

@@ -15,9 +15,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from loratory.cache import cache_dir
 from loratory.errors import ModelError
 from loratory.progress import Progress
-from loratory.runs.cache import cache_dir
 
 __all__ = ["dequantised"]
 

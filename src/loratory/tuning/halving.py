@@ -1,4 +1,8 @@
-"""A batch that memory has no room for, in parts: the step is the same, for losses are sums."""
+"""A batch that memory has no room for: in parts, for losses are sums, and then recomputed.
+
+Where not even one row fits, activations are thrown away and computed again in the backward pass.
+The step is the same either way.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class Halving:
     What has not fitted once is not tried again: batches that follow are parted as well.
 
     Args:
-        note: is told once that batches are parted.
+        note: is told once that batches are parted, and once that activations are recomputed.
     """
 
     def __init__(self, note: Callable[[str], None]) -> None:
@@ -53,7 +57,7 @@ class Halving:
             alone: no other process waits for this one's gradients.
 
         Raises:
-            RunError: not even one row fits, or other processes wait.
+            RunError: not even one row fits, recomputed, or other processes wait.
         """
         trained = [p for p in model.parameters() if p.requires_grad]
         while True:
@@ -70,19 +74,26 @@ class Halving:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._halve(len(batch["labels"]), alone)
+            self._lower(model, len(batch["labels"]), alone)
 
-    def _halve(self, rows: int, alone: bool) -> None:
+    def _lower(self, model: Any, rows: int, alone: bool) -> None:
         if not alone:
             raise RunError(
                 "train: memory ran out on one of several processes. Lower "
                 "train.per_device_train_batch_size and raise train.gradient_accumulation_steps."
             )
         if self.parts >= rows:
-            raise RunError(
-                "train: one row does not fit into memory. Lower data.max_prompt_tokens, or set "
-                "train.activation_checkpointing: true."
+            if getattr(model, "is_activation_checkpointing", True):
+                raise RunError(
+                    "train: one row does not fit into memory. Lower data.max_prompt_tokens."
+                )
+            model.activation_checkpointing_enable()
+            self.note(
+                "Memory ran out with a row by itself: activations are computed again in the "
+                "backward pass from here on, with the same result. "
+                "train.activation_checkpointing: true does so from the start."
             )
+            return
         if self.parts == 1:
             self.note(
                 "Memory ran out: batches are taken in parts from here on, with the same result. "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -34,11 +34,14 @@ from loratory.tuning.replay import replayed
 
 __all__ = [
     "Memory",
+    "Rehearsal",
     "Weights",
     "base_weights",
     "expected_memory",
     "largest",
     "peak_bytes",
+    "rehearse",
+    "replay_shape",
     "resident_bytes",
 ]
 
@@ -86,7 +89,8 @@ class Memory:
         return max(self.training, self.loading)
 
 
-class Weights(NamedTuple):
+@dataclass(frozen=True)
+class Weights:
     """A base model's."""
 
     parameters: int
@@ -112,7 +116,23 @@ def base_weights(model: Any, spec: Resolved, heads: Sequence[str]) -> Weights:
     return Weights(sum(p.numel() for p in model.parameters()), stored, plain)
 
 
-def expected_memory(
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a training's largest batch was found to hold, by a model without storage."""
+
+    account: Account
+    """The model's parameters."""
+    own: int
+    """Bytes of all of them, the method's included."""
+    trained: int
+    """Bytes of those that are trained."""
+    starts: int
+    """Bytes that `remedy.l2_weight` keeps."""
+    held: Held | None
+    """None where the model cannot be run on tensors without numbers."""
+
+
+def rehearse(
     model: Any,
     spec: Resolved,
     config: TrainConfig,
@@ -122,11 +142,8 @@ def expected_memory(
     *,
     remedy: RemedyConfig = NONE,
     texts: Sequence[Encoded] = (),
-) -> tuple[Account, Memory | None]:
-    """Count a model's parameters and estimate what its training will hold.
-
-    The estimate is None where the model cannot be run on tensors without numbers, because
-    what it computes next hangs on what it computed.
+) -> Rehearsal:
+    """Count a model's parameters, and rehearse a step on its largest batch.
 
     Args:
         model: without storage, the method attached. It is of no use afterwards.
@@ -138,9 +155,9 @@ def expected_memory(
         remedy: the recipe's remedy section.
         texts: general ones, encoded; counted where the remedies replay them.
     """
-    where, starts = device(), 0
+    starts = 0
     size = config.per_device_train_batch_size
-    with rehearsed(model, where) as ready:
+    with rehearsed(model, device()) as ready:
         counted = account(ready, base.parameters)
         own = sum(p.numel() * p.element_size() for p in ready.parameters())
         trained = sum(p.numel() * p.element_size() for p in ready.parameters() if p.requires_grad)
@@ -151,32 +168,55 @@ def expected_memory(
         held: Held | None = None
         # A model's own code may raise anything.
         with suppress(Exception):
-            replay = None
-            if texts and remedy.replays:
-                replay = largest(texts, replayed(remedy.replay_share, size))
+            replay = replay_shape(texts, remedy, size)
             near = bool(remedy.kl_weight)
-            with accelerated(ready, spec.family, wanted=config.fused):
+            with accelerated(ready, spec.family, wanted=config.fuses):
                 held = train_step(ready, spec.family, largest(rows, size), replay=replay, near=near)
         if finish is not None:
             finish()
             counted = replace(counted, adapter_bytes=adapter_bytes(ready))
+    return Rehearsal(counted, own, trained, starts, held)
+
+
+def expected_memory(
+    found: Rehearsal, spec: Resolved, config: TrainConfig, base: Weights
+) -> Memory | None:
+    """Estimate what a training will hold, in this process.
+
+    The estimate is None where the model cannot be run on tensors without numbers, because
+    what it computes next hangs on what it computed.
+
+    Args:
+        found: by `rehearse`.
+        spec: the model.
+        config: the recipe's train section.
+        base: as for `rehearse`.
+    """
+    held = found.held
     if held is None:
-        return counted, None
-    weights = base.stored + max(own - base.plain, 0) + starts
-    cpu = where == "cpu"
+        return None
+    weights = base.stored + max(found.own - base.plain, 0) + found.starts
+    cpu = device() == "cpu"
     runtime = resident_bytes() if cpu else 0
     # Gradients of an earlier pass of the same step are all there when the next one begins.
-    earlier = trained if config.gradient_accumulation_steps > 1 else 0
-    return counted, Memory(
+    earlier = found.trained if config.gradient_accumulation_steps > 1 else 0
+    return Memory(
         runtime=runtime,
         weights=weights,
         gradients=max(held.gradients, earlier),
-        optimizer=MOMENTS * trained,
+        optimizer=MOMENTS * found.trained,
         activations=held.activations,
         logits=held.logits,
         heap=int(share() * (held.activations + held.logits)) if cpu else 0,
         loading=runtime + weights + (_files(spec) if cpu else 0),
     )
+
+
+def replay_shape(texts: Sequence[Encoded], remedy: RemedyConfig, size: int) -> Shape | None:
+    """Return the largest batch of general texts that a step of so many rows replays, if any."""
+    if not (texts and remedy.replays):
+        return None
+    return largest(texts, replayed(remedy.replay_share, size))
 
 
 def largest(rows: Sequence[Encoded], size: int) -> Shape:

@@ -18,8 +18,8 @@ import torch
 from transformers import AutoTokenizer
 
 from loratory.errors import ConfigError, ModelError, RunError
+from loratory.files import write_text
 from loratory.progress import Progress
-from loratory.runs.files import write_text
 from loratory.runs.folder import free, whole_folder
 from loratory.tuning.batch import collate
 from loratory.tuning.encode import Encoded

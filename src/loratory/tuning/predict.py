@@ -17,6 +17,7 @@ from loratory.tuning.batch import collate, sorted_batches
 from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.generate import generate
 from loratory.tuning.likelihood import Query, loglikelihoods
+from loratory.tuning.tokenised import tokenised
 
 __all__ = ["predict"]
 
@@ -40,7 +41,7 @@ def predict(
         title: what is being predicted, for the progress display.
     """
     model.eval()
-    rows = encoder.all(examples)
+    rows = tokenised(encoder, examples)
     progress.begin(title, len(rows))
     if encoder.task.kind == "generation":
         return _texts(model, encoder, examples, rows, decode, progress)

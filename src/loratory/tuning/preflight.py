@@ -7,28 +7,48 @@ found in seconds, not after an hour.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from loratory import cache
+from loratory.codec import from_dict, to_dict
 from loratory.config import RunConfig
-from loratory.errors import ConfigError, RunError
+from loratory.errors import ConfigError, DataError, RunError
 from loratory.progress import Progress
 from loratory.records import Example
+from loratory.runs.environment import versions
 from loratory.tuning.account import Account
 from loratory.tuning.audit import audit, count_cut, show
+from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded, Encoder, check_lengths
-from loratory.tuning.memory import Memory, base_weights, expected_memory
+from loratory.tuning.fused.compiled import check_compiler
+from loratory.tuning.memory import (
+    Memory,
+    Rehearsal,
+    Weights,
+    base_weights,
+    expected_memory,
+    largest,
+    rehearse,
+    replay_shape,
+)
 from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
 from loratory.tuning.regularise import check_remedies
 from loratory.tuning.replay import encode_texts
+from loratory.tuning.tokenised import tokenised
 from loratory.tuning.validation import goal_for
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
 
+KIND = "rehearsals"
 BYTES_A_CHECKPOINT = 12
 """Of each trainable parameter: its float32 value and Adam's two moments."""
 
@@ -84,9 +104,10 @@ def preflight(
     check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens, vectors)
     check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
+    check_compiler(config.train.torch_compile)
     check_remedies(config.remedy, spec.family, config.method)
     goal_for(config, encoder, splits["validation"])  # a wrong name is to be said now
-    rows = {name: encoder.all(examples) for name, examples in splits.items()}
+    rows = {name: tokenised(encoder, examples) for name, examples in splits.items()}
     for note in audit(rows, encoder):
         progress.note(note)
     general = encode_texts(spec, texts, config.remedy.replay_tokens)
@@ -104,19 +125,13 @@ def preflight(
 def _model_facts(
     config: RunConfig, spec: Resolved, rows: Sequence[Encoded], texts: Sequence[Encoded]
 ) -> tuple[dict[str, Any], Account, Memory | None]:
-    model = empty(spec, config.task.choices())
-    heads = heads_of(model) if spec.family == "classifier" else ()
-    base = base_weights(model, spec, heads)
-    model = config.method.attach(model, spec.family, config.seed, heads)
-    architecture = type(model.get_base_model()).__name__
-    finish = config.method.training(model).finish
-    counted, memory = expected_memory(
-        model, spec, config.train, rows, base, finish, remedy=config.remedy, texts=texts
-    )
+    known = _rehearsed(config, spec, rows, texts)
+    counted = known.found.account
+    memory = expected_memory(known.found, spec, config.train, known.base)
     facts = {
         "name": spec.name,
         "family": spec.family,
-        "architecture": architecture,
+        "architecture": known.architecture,
         "dtype": str(spec.dtype).removeprefix("torch."),
         "prompt_style": spec.style,
         "parameters": counted.parameters,
@@ -127,6 +142,66 @@ def _model_facts(
         "expected_memory": None if memory is None else asdict(memory),
     }
     return facts, counted, memory
+
+
+@dataclass(frozen=True)
+class _Rehearsed:
+    """What is known of a model from trying it without storage; kept, as trying takes seconds."""
+
+    architecture: str
+    base: Weights
+    found: Rehearsal
+
+
+def _rehearsed(
+    config: RunConfig, spec: Resolved, rows: Sequence[Encoded], texts: Sequence[Encoded]
+) -> _Rehearsed:
+    key = _key(config, spec, rows, texts)
+    known = None if key is None else cache.read(KIND, key)
+    if known is not None:
+        with suppress(DataError, ValueError):
+            return from_dict(_Rehearsed, json.loads(known), KIND)
+    model = empty(spec, config.task.choices())
+    heads = heads_of(model) if spec.family == "classifier" else ()
+    base = base_weights(model, spec, heads)
+    model = config.method.attach(model, spec.family, config.seed, heads)
+    architecture = type(model.get_base_model()).__name__
+    finish = config.method.training(model).finish
+    remedy = config.remedy
+    found = rehearse(model, spec, config.train, rows, base, finish, remedy=remedy, texts=texts)
+    made = _Rehearsed(architecture, base, found)
+    if key is not None:
+        cache.keep(KIND, key, json.dumps(to_dict(made)).encode())
+    return made
+
+
+def _key(
+    config: RunConfig, spec: Resolved, rows: Sequence[Encoded], texts: Sequence[Encoded]
+) -> str | None:
+    """Return what a rehearsal hangs on, hashed; None where code that is not ours has a part."""
+    method, train = config.method, config.train
+    if spec.remote_code or not type(method).__module__.startswith("loratory."):
+        return None
+    size = train.per_device_train_batch_size
+    replay = replay_shape(texts, config.remedy, size)
+    return cache.key(
+        {
+            "code": cache.code("tuning", "methods"),
+            "versions": versions(),
+            "device": device(),
+            "threads": torch.get_num_threads(),
+            "model": spec.config.to_json_string(use_diff=False),
+            "family": spec.family,
+            "dtype": str(spec.dtype),
+            "quantization": spec.quantization,
+            "labels": len(config.task.choices()),
+            "method": repr(method),
+            "batch": asdict(largest(rows, size)),
+            "replay": None if replay is None else asdict(replay),
+            "remedy": config.remedy.model_dump(),
+            "train": [size, train.activation_checkpointing, train.fuses],
+        }
+    )
 
 
 def _describe(facts: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ from loratory.tuning.budget import Budget
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
+from loratory.tuning.fused.compiled import compiled
 from loratory.tuning.model import Resolved
 from loratory.tuning.pages import kept_pages
 from loratory.tuning.regularise import remedies_of
@@ -238,7 +239,11 @@ def train(
                 spec, texts, max_tokens=remedy.replay_tokens, seed=seed, shift_right=shift_right
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
-        with kept_pages(), accelerated(model, spec.family, wanted=config.fused):
+        with (
+            kept_pages(),
+            accelerated(model, spec.family, wanted=config.fuses),
+            compiled(model, wanted=config.torch_compile),
+        ):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if hooks.finish is not None:
         hooks.finish()
@@ -271,7 +276,7 @@ def _arguments(
     config: TrainConfig, seed: int, checkpoints: Path, goal: Goal | None = None
 ) -> TrainingArguments:
     ours = {"early_stopping_patience", "early_stopping_threshold", "max_tokens", "max_seconds"}
-    ours |= {"metric_for_best_model", "eval_generate_rows", "fused"}
+    ours |= {"metric_for_best_model", "eval_generate_rows", "fused", "torch_compile"}
     values = config.model_dump(exclude=ours)
     if not values["report_to"]:
         values["report_to"] = "none"

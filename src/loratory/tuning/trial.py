@@ -26,6 +26,7 @@ from loratory.records import Example
 from loratory.tuning.batch import collate, sorted_batches
 from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.fused import accelerated
+from loratory.tuning.fused.compiled import compiled
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.memory import peak_bytes
 from loratory.tuning.model import Loaded
@@ -150,7 +151,10 @@ def try_out(
     model.train()
     taken = []
     progress.begin("steps", steps)
-    with accelerated(model, loaded.spec.family, wanted=train.fused):
+    with (
+        accelerated(model, loaded.spec.family, wanted=train.fuses),
+        compiled(model, wanted=train.torch_compile),
+    ):
         for number, step in enumerate((longest, *drawn), start=1):
             began = time.perf_counter()
             _step(model, batches(step), optimizer, train, hooks, remedies, number)

@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
+import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from loratory import cache
 from loratory.tasks.embedded.base import dataset
 from loratory.tasks.rows import SourceRow
 
 __all__ = ["Docstrings"]
+
+KIND = "docstrings"
+"""Of what is kept in the cache."""
 
 # Left out: tests, what has no prose, what distributions package apart or leave away (so that
 # the rows are the same everywhere), and joke modules.
@@ -62,6 +69,17 @@ class Docstrings:
     columns: ClassVar[tuple[str, ...]] = ("document", "summary")
 
     def rows(self) -> list[SourceRow]:
+        """Return the rows; they are kept, as reading all sources takes seconds."""
+        basis = {"python": sys.version, "library": str(_root()), "code": cache.code("tasks")}
+        key = cache.key(basis)
+        if (known := cache.read(KIND, key)) is not None:
+            with suppress(ValueError, TypeError):
+                return [SourceRow(name, values) for name, values in json.loads(known)]
+        rows = self._read()
+        cache.keep(KIND, key, json.dumps(rows).encode())
+        return rows
+
+    def _read(self) -> list[SourceRow]:
         rows, seen = [], set[str]()
         for item in _standard_library():
             marks = {f"name {item.name}", f"of {_words(item.summary)}", f"by {_words(item.body)}"}
@@ -88,8 +106,12 @@ def _good(item: Documented) -> bool:
     )
 
 
+def _root() -> Path:
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
 def _standard_library() -> Iterator[Documented]:
-    root = Path(sysconfig.get_paths()["stdlib"])
+    root = _root()
     for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).parts):
         parts = [*path.relative_to(root).parent.parts, path.stem]
         module = parts[:-1] if parts[-1] == "__init__" else parts

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loratory.errors import RunError
 
-__all__ = ["explain", "fault", "write_lines", "write_text"]
+__all__ = ["explain", "fault", "write_bytes", "write_lines", "write_text"]
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -28,6 +28,11 @@ def write_text(path: Path, text: str) -> None:
     write_lines(path, (text,))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole; see `write_lines`."""
+    _write(path, (content,))
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write pieces of text to a file that a reader sees either as it was or complete.
 
@@ -37,13 +42,17 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
+    _write(path, (line.encode() for line in lines))
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Not mkstemp, whose files nobody else may read.
-            with scratch.open("x", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(lines)
+            with scratch.open("xb") as stream:
+                stream.writelines(pieces)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(scratch, path)
