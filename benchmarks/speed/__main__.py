@@ -15,6 +15,7 @@ import functools
 import itertools
 import json
 import operator
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ import torch
 from peft import PeftModel
 
 from benchmarks.speed.tables import RESULTS, keep, table
+from loratory.cache import cache_dir
 from loratory.config import from_mapping
 from loratory.metrics.rouge import RougeScorer
 from loratory.pipeline import check
@@ -237,6 +239,24 @@ def starts(rounds: int) -> dict[str, list[float]]:
     return {name: seconds[1:] for name, seconds in taken.items()}
 
 
+def first_steps(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """Return how long the demo takes to its first step: with a new cache, then with a warm one.
+
+    The model's weights, dequantised, are there from the beginning.
+    """
+    cache = folder / "cache"
+    cache.mkdir()
+    (cache / "models").symlink_to(cache_dir() / "models")
+    command = [sys.executable, "-m", "benchmarks.speed.first", str(folder / "first")]
+    environment = {**os.environ, "LORATORY_CACHE": str(cache)}
+    taken = []
+    for _ in range(rounds + 1):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        taken.append(json.loads(done.stdout.splitlines()[-1]))
+        print("first step", taken[-1], flush=True)
+    return taken
+
+
 def main() -> None:
     """Let the tools take turns, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -262,6 +282,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         known = tasks(given.data.absolute(), given.rows, folder)
+        result["first_steps"] = first_steps(folder, given.rounds)
         for name in given.tasks.split(","):
             file, spec, held = known[name]
             train = json.loads(file.read_text(encoding="utf-8"))["train"]

@@ -94,12 +94,18 @@ def table(result: Mapping[str, Any]) -> str:
         lines += _section(title, said, "rows", part["tools"], beside)
     times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
     share = times["loratory"] / times["trl"]
+    new, *warm = result["first_steps"]
+    known = {part: statistics.median(one[part] for one in warm) for part in new}
     lines += [
         "",
         "## Starting",
         "",
-        f"`loratory --help` takes {times['loratory']:.2f} s, `trl --help` {times['trl']:.2f} s: "
+        f"`loratory --help` takes {times['loratory']:.3f} s, `trl --help` {times['trl']:.3f} s: "
         f"{share:.2f} of it.",
+        "",
+        f"The demo's first step begins {known['libraries'] + known['rest']:.1f} s after its "
+        f"process: {known['libraries']:.1f} s of importing libraries, {known['rest']:.1f} s of its "
+        f"own. With an empty cache, these are {new['rest']:.1f} s.",
         "",
         f"{hardware_['cpu']}, {hardware_['cores']} cores.",
     ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from loratory.tuning.fused.attention import product_attention
 from loratory.tuning.fused.layers import Layers, Rows
+from loratory.tuning.loss import whole_head
 from loratory.tuning.model import base_of
 from loratory.tuning.reading import READ, Room, read
 
@@ -31,6 +34,10 @@ class ByLayers:
 
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
+
+    def ready(self) -> AbstractContextManager[None]:
+        """Return the context in which it reads and follows."""
+        return nullcontext()
 
     def read(self, prompts: Sequence[list[int]], room: int) -> tuple[Tensor, Rows]:
         """Return the logits after each prompt, (B, V), and the rows; so many tokens may follow."""
@@ -73,6 +80,12 @@ class ByModel:
 
     def __init__(self, model: Any, fill: int, *, packs: bool) -> None:
         self._model, self._fill, self._packs = model, fill, packs
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Return the context in which it reads and follows."""
+        with whole_head(self._model), product_attention(self._model):
+            yield
 
     def read(self, prompts: Sequence[list[int]], room: int) -> tuple[Tensor, _Batch]:
         """Return the logits after each prompt, (B, V), and the rows; so many tokens may follow."""

@@ -22,10 +22,8 @@ from transformers.cache_utils import DynamicLayer
 from loratory.methods.base import quiet
 from loratory.tuning.follow import ByLayers, ByModel
 from loratory.tuning.fused import can_pack
-from loratory.tuning.fused.attention import product_attention
 from loratory.tuning.fused.layers import laid_out
 from loratory.tuning.lookup import Text
-from loratory.tuning.loss import whole_head
 from loratory.tuning.model import base_of
 from loratory.tuning.pages import kept_pages
 
@@ -82,11 +80,11 @@ def greedy(
         found = _answered(way, prompts, stops, max_new_tokens, no_repeat_ngram_size, size)
         while True:
             # Not while what is found is in other hands.
-            with torch.inference_mode(), quiet(), whole_head(model), product_attention(model):
-                answer = next(found, None)
-            if answer is None:
+            with torch.inference_mode(), quiet(), way.ready():
+                answers = next(found, None)
+            if answers is None:
                 return
-            yield answer.row, answer.said
+            yield from ((answer.row, answer.said) for answer in answers)
 
 
 def most_rows(model: Any, tokens: int) -> int:
@@ -138,7 +136,7 @@ def _answered(
     most: int,
     ngram: int,
     size: int,
-) -> Iterator[_Answer]:
+) -> Iterator[list[_Answer]]:
     forbid = NoRepeatNGramLogitsProcessor(ngram) if ngram else None
     limit = DRAFT if way.drafts and forbid is None else 0
 
@@ -176,7 +174,7 @@ def _answered(
         for rows, answers in groups:
             going = [i for i, answer in enumerate(answers) if not answer.over]
             if len(answers) - len(going) >= SHRINK * len(answers):
-                yield from (answer for answer in answers if answer.over)
+                yield [answer for answer in answers if answer.over]
                 if going:
                     rows.select(going)
                 answers[:] = [answers[i] for i in going]
