@@ -37,6 +37,13 @@ RANKS = (2, 8, 32, 128)
 ROWS = (16, 32, 64)
 TOLD = (1_000, 10_000, 100_000)
 SHORT = 256
+STYLE = """<style>
+svg { color: #444; background: #fff; font-family: sans-serif; }
+.s0 { color: #1f5fa8; } .s1 { color: #b3541e; }
+.line { stroke-width: 2; } .dot, .key { fill: currentColor; stroke: none; }
+</style>
+"""
+"""What a chart in a report takes from its page."""
 
 
 def trained(rows: int, length: int, rank: int) -> None:
@@ -182,7 +189,7 @@ def keep(result: dict[str, Any], folder: Path) -> None:
     machine = result["hardware"]
     lines += ["", f"{machine['cpu']}, {machine['cores']} cores.", ""]
     (folder / "growth.md").write_text("\n".join(lines), encoding="utf-8")
-    for name, label in (("length", "tokens a row"), ("rank", "rank")):
+    for name, label in (("length", "tokens"), ("rank", "rank")):
         at = [one["tokens" if name == "length" else "rank"] for one in result[name]]
         times = [one["step"] for one in result[name]]
         sizes = [one["peak_bytes"] / 2**30 for one in result[name]]
@@ -190,7 +197,13 @@ def keep(result: dict[str, Any], folder: Path) -> None:
         draw(folder, f"{name}-memory", "peak memory, GiB", label, {"": (at, sizes)})
     at, long, high = ([one[i] for one in told] for i in range(3))
     few = [n for n, _ in measured], [seconds / 3600 for _, seconds in measured]
-    draw(folder, "rows-time", "hours of training", "rows", {"measured": few, "line": (at, long)})
+    draw(
+        folder,
+        "rows-time",
+        "hours of training",
+        "rows",
+        {"hours, measured": few, "on a line through them": (at, long)},
+    )
     few = (
         [one["rows"] for one in known.values()],
         [one["peak_bytes"] / 2**30 for one in known.values()],
@@ -200,7 +213,7 @@ def keep(result: dict[str, Any], folder: Path) -> None:
         "rows-memory",
         "peak memory of preparing, GiB",
         "rows",
-        {"measured": few, "line": (at, high)},
+        {"GiB, measured": few, "on a line through them": (at, high)},
     )
 
 
@@ -229,7 +242,8 @@ def draw(
         ),
         x_label=label,
     )
-    alone = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    alone = str(chart).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    alone = alone.replace("<title", f"{STYLE}<title", 1)
     (folder / f"growth-{name}.svg").write_text(alone + "\n", encoding="utf-8")
 
 

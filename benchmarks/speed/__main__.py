@@ -200,10 +200,11 @@ def turns(
 def decoded(task: Path, spec: Resolved, adapter: Path, rounds: int) -> dict[str, Any]:
     """Return what answering the test rows took, by tool, and what the answers are worth.
 
-    These are the share of the first tool's answers that a tool gives too, token by token, and the
-    mean F of ROUGE-L, of 100, for those that answer all rows.
+    These are the share that are the answers in float32, token by token, and the mean F of ROUGE-L,
+    of 100, of the rows that a tool answers.
     """
     taken, said = turns("decoding", ANSWERERS, rounds, task, adapter)
+    exact = once("decoding", "reference", task, adapter)["said"]
     rows = json.loads(task.read_text(encoding="utf-8"))["test"]
     text = functools.partial(spec.tokenizer.decode, skip_special_tokens=True)
     scorer, worth = RougeScorer(["rougeL"]), {}
@@ -211,10 +212,9 @@ def decoded(task: Path, spec: Resolved, adapter: Path, rounds: int) -> dict[str,
         each = zip(rows, answers, strict=False)
         scores = [scorer.score(text(row["completion_ids"]), text(ids)) for row, ids in each]
         worth[tool] = {
-            "same": statistics.mean(map(operator.eq, said[0], answers)),
-            "rouge_l": 100 * statistics.mean(score["rougeL"].fmeasure for score in scores)
-            if len(answers) == len(rows)
-            else None,
+            "rows": len(answers),
+            "same": statistics.mean(map(operator.eq, exact, answers)),
+            "rouge_l": 100 * statistics.mean(score["rougeL"].fmeasure for score in scores),
         }
     return {"tools": taken, "worth": worth}
 

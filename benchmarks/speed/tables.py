@@ -62,15 +62,15 @@ def table(result: Mapping[str, Any]) -> str:
             )
     for name, part in result["decoding"].items():
         worth = part["worth"].values()
-        few, rows = (f(runs[0]["rows"] for runs in part["tools"].values()) for f in (min, max))
         said = (
-            f"The tuned model answers {rows} held-out rows; one by one, in float32, {few} of them. "
-            f"Beside: the share of these {few} answers that each tool gives too, token by token "
-            "(bfloat16 rounds differently in each), and the mean F of ROUGE-L of all rows."
+            "The tuned model answers held-out rows. Beside: how many, how many of the answers are "
+            "those of float32, token by token (bfloat16 rounds otherwise in each tool), and their "
+            "mean F of ROUGE-L."
         )
         beside = {
+            "rows": [str(tool["rows"]) for tool in worth],
             "as in float32": [f"{tool['same']:.0%}" for tool in worth],
-            "ROUGE-L": [f"{x:.1f}" if (x := tool["rouge_l"]) else "" for tool in worth],
+            "ROUGE-L": [f"{tool['rouge_l']:.1f}" for tool in worth],
         }
         lines += _section(f"Answers, {name}", said, "rows", part["tools"], beside)
     for name, part in result["likelihood"].items():
