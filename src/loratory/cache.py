@@ -6,15 +6,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loratory.errors import RunError
 from loratory.files import write_bytes
 
-__all__ = ["cache_dir", "code", "keep", "key", "read"]
+__all__ = ["cache_dir", "code", "keep", "kept", "key", "read"]
+
+T = TypeVar("T")
 
 PACKAGE = Path(__file__).parent
 
@@ -40,6 +42,34 @@ def code(*parts: str) -> str:
         for file in sorted((PACKAGE / part).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def kept(
+    kind: str,
+    key: str | None,
+    make: Callable[[], T],
+    pack: Callable[[T], bytes],
+    unpack: Callable[[bytes], T | None],
+) -> T:
+    """Return what was kept under a key, or make it and keep it.
+
+    Args:
+        kind: folder of the cache.
+        key: what the result hangs on, hashed; None for one that is not kept.
+        make: makes it.
+        pack: its bytes.
+        unpack: of them, the result. None, or any error, is of a file that was damaged.
+    """
+    known = None if key is None else read(kind, key)
+    if known is not None:
+        with suppress(Exception):
+            found = unpack(known)
+            if found is not None:
+                return found
+    made = make()
+    if key is not None:
+        keep(kind, key, pack(made))
+    return made
 
 
 def read(kind: str, key: str) -> bytes | None:

@@ -3,7 +3,7 @@
 Help is kept as text, and printed without loading what parses: it is asked for between two thoughts.
 """
 
-import os
+import os  # and no pathlib, which takes longer to load than all that help needs
 import sys
 
 __all__ = ["HELP", "WIDTH", "main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,13 +17,23 @@ IGNORE = -100
 """The target of a position that is not supervised, as everywhere in transformers."""
 
 
-def sorted_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
+def sorted_batches(lengths: Sequence[int], size: int, tokens: int = sys.maxsize) -> list[list[int]]:
     """Return indices in batches of like length, the longest first.
 
     Rows of like length waste little padding, and a batch too large for memory shows at once.
+
+    Args:
+        lengths: of the rows, in tokens.
+        size: rows of a batch at most.
+        tokens: of a batch at most, padding included; a row by itself may have more.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    batches, start = [], 0
+    while start < len(order):
+        many = min(size, tokens // max(lengths[order[start]], 1))
+        batches.append(order[start : start + max(many, 1)])
+        start += len(batches[-1])
+    return batches
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> torch.Tensor:

@@ -20,6 +20,7 @@ from transformers import DynamicCache, NoRepeatNGramLogitsProcessor
 from transformers.cache_utils import DynamicLayer
 
 from loratory.methods.base import quiet
+from loratory.tuning.batch import sorted_batches
 from loratory.tuning.follow import ByLayers, ByModel
 from loratory.tuning.fused import can_pack
 from loratory.tuning.fused.layers import laid_out
@@ -155,7 +156,7 @@ def _answered(
             start += many
         return held
 
-    waiting = _parts(prompts, way, size)
+    waiting = sorted_batches(list(map(len, prompts)), -(-size // way.parts), way.tokens)
     groups: list[tuple[Any, list[_Answer]]] = []
     while waiting or groups:
         if waiting and sum(len(answers) for _, answers in groups) + len(waiting[0]) <= size:
@@ -179,14 +180,3 @@ def _answered(
                     rows.select(going)
                 answers[:] = [answers[i] for i in going]
         groups = [group for group in groups if group[1]]
-
-
-def _parts(prompts: Sequence[list[int]], way: ByLayers | ByModel, size: int) -> list[list[int]]:
-    """Return prompts that are read together, the longest first."""
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    parts, start = [], 0
-    while start < len(order):
-        many = min(-(-size // way.parts), way.tokens // len(prompts[order[start]]))
-        parts.append(order[start : start + max(many, 1)])
-        start += len(parts[-1])
-    return parts

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 from loratory import cache
 from loratory.codec import from_dict, to_dict
 from loratory.config import RunConfig
-from loratory.errors import ConfigError, DataError, RunError
+from loratory.errors import ConfigError, RunError
 from loratory.progress import Progress
 from loratory.records import Example
 from loratory.runs.environment import versions
@@ -156,23 +155,24 @@ class _Rehearsed:
 def _rehearsed(
     config: RunConfig, spec: Resolved, rows: Sequence[Encoded], texts: Sequence[Encoded]
 ) -> _Rehearsed:
-    key = _key(config, spec, rows, texts)
-    known = None if key is None else cache.read(KIND, key)
-    if known is not None:
-        with suppress(DataError, ValueError):
-            return from_dict(_Rehearsed, json.loads(known), KIND)
-    model = empty(spec, config.task.choices())
-    heads = heads_of(model) if spec.family == "classifier" else ()
-    base = base_weights(model, spec, heads)
-    model = config.method.attach(model, spec.family, config.seed, heads)
-    architecture = type(model.get_base_model()).__name__
-    finish = config.method.training(model).finish
-    remedy = config.remedy
-    found = rehearse(model, spec, config.train, rows, base, finish, remedy=remedy, texts=texts)
-    made = _Rehearsed(architecture, base, found)
-    if key is not None:
-        cache.keep(KIND, key, json.dumps(to_dict(made)).encode())
-    return made
+    def make() -> _Rehearsed:
+        model = empty(spec, config.task.choices())
+        heads = heads_of(model) if spec.family == "classifier" else ()
+        base = base_weights(model, spec, heads)
+        model = config.method.attach(model, spec.family, config.seed, heads)
+        architecture = type(model.get_base_model()).__name__
+        finish = config.method.training(model).finish
+        remedy = config.remedy
+        found = rehearse(model, spec, config.train, rows, base, finish, remedy=remedy, texts=texts)
+        return _Rehearsed(architecture, base, found)
+
+    return cache.kept(
+        KIND,
+        _key(config, spec, rows, texts),
+        make,
+        lambda made: json.dumps(to_dict(made)).encode(),
+        lambda known: from_dict(_Rehearsed, json.loads(known), KIND),
+    )
 
 
 def _key(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from loratory.tuning.batch import padded
+from loratory.tuning.batch import padded, sorted_batches
 from loratory.tuning.loss import head_on
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import pack
@@ -123,10 +123,7 @@ def _read_part(
     return out.logits[:, -1], cache, places
 
 
-def _parts(prompts: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
-    """Yield prompts, the longest first, in parts of `READ` tokens with padding, or of one."""
-    start = 0
-    while start < len(prompts):
-        many = max(READ // len(prompts[start]), 1)
-        yield prompts[start : start + many]
-        start += many
+def _parts(prompts: Sequence[list[int]]) -> list[list[list[int]]]:
+    """Return prompts, the longest first, in parts of `READ` tokens with padding, or of one."""
+    lengths = list(map(len, prompts))
+    return [[prompts[i] for i in part] for part in sorted_batches(lengths, len(prompts), READ)]

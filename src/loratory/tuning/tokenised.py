@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 import tokenizers
@@ -32,15 +30,13 @@ def tokenised(encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
     It is kept under a hash of examples, task, limits, tokenizer, and the code and libraries that
     encode.
     """
-    key = _key(encoder, examples)
-    if key is None:
-        return encoder.all(examples)
-    known = cache.read(KIND, key)
-    found = None if known is None else _unpacked(known, examples)
-    if found is None:
-        found = encoder.all(examples)
-        cache.keep(KIND, key, _packed(found))
-    return found
+    return cache.kept(
+        KIND,
+        _key(encoder, examples),
+        lambda: encoder.all(examples),
+        _packed,
+        lambda content: _unpacked(content, examples),
+    )
 
 
 def _key(encoder: Encoder, examples: Sequence[Example]) -> str | None:
@@ -91,18 +87,16 @@ def _packed(rows: Sequence[Encoded]) -> bytes:
 
 
 def _unpacked(content: bytes, examples: Sequence[Example]) -> list[Encoded] | None:
-    """Return the rows; None unless they can be read whole."""
-    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            numbers, ids = file["numbers"].tolist(), file["ids"].tolist()
-        sizes = [prompt + answer for prompt, answer, *_ in numbers]
-        if len(numbers) != len(examples) or sum(sizes) != len(ids):
-            return None
-        rows, start = [], 0
-        for example, (prompt, answer, label, *cut) in zip(examples, numbers, strict=True):
-            middle, end = start + prompt, start + prompt + answer
-            known = None if label == NONE else label
-            rows.append(Encoded(example.id, ids[start:middle], ids[middle:end], known, *cut))
-            start = end
-        return rows
-    return None
+    """Return the rows; None unless they are as many as the examples, and whole."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        numbers, ids = file["numbers"].tolist(), file["ids"].tolist()
+    sizes = [prompt + answer for prompt, answer, *_ in numbers]
+    if len(numbers) != len(examples) or sum(sizes) != len(ids):
+        return None
+    rows, start = [], 0
+    for example, (prompt, answer, label, *cut) in zip(examples, numbers, strict=True):
+        middle, end = start + prompt, start + prompt + answer
+        known = None if label == NONE else label
+        rows.append(Encoded(example.id, ids[start:middle], ids[middle:end], known, *cut))
+        start = end
+    return rows

@@ -16,7 +16,6 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -71,13 +70,13 @@ class Docstrings:
     def rows(self) -> list[SourceRow]:
         """Return the rows; they are kept, as reading all sources takes seconds."""
         basis = {"python": sys.version, "library": str(_root()), "code": cache.code("tasks")}
-        key = cache.key(basis)
-        if (known := cache.read(KIND, key)) is not None:
-            with suppress(ValueError, TypeError):
-                return [SourceRow(name, values) for name, values in json.loads(known)]
-        rows = self._read()
-        cache.keep(KIND, key, json.dumps(rows).encode())
-        return rows
+        return cache.kept(
+            KIND,
+            cache.key(basis),
+            self._read,
+            lambda rows: json.dumps(rows).encode(),
+            lambda known: [SourceRow(name, values) for name, values in json.loads(known)],
+        )
 
     def _read(self) -> list[SourceRow]:
         rows, seen = [], set[str]()

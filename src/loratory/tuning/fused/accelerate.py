@@ -15,6 +15,7 @@ from loratory.methods.base import Family, quiet
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.fused import attention, lora, norm
+from loratory.tuning.fused.near import is_near
 from loratory.tuning.loss import headless, is_packing, losses, packing
 from loratory.tuning.model import base_of
 
@@ -123,9 +124,7 @@ def _is_same(model: Any, way: Callable[[Any], AbstractContextManager[None]]) -> 
         return False
     finally:
         model.train(mode)
-    # Rounding moves less than this; a token at a wrong place, or that sees others, more.
-    near = 2e-2 if weight.dtype in (torch.bfloat16, torch.float16) else 1e-4
-    return bool((found - plain).norm() <= near * plain.norm())
+    return is_near(found, plain, weight.dtype)
 
 
 def _groups(model: Any, family: Family, adapter: str, training: bool) -> list[lora.Group]:

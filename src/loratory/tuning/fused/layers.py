@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from loratory.methods.base import quiet
 from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
+from loratory.tuning.fused.near import is_near
 from loratory.tuning.fused.stacked import Stacked, stacked
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, pack, spread
@@ -284,9 +285,7 @@ def _is_same(model: Any, layers: Layers) -> bool:
         plain = model(input_ids=ids, use_cache=False).logits
         first, rows = layers.read([row[:n].tolist() for row, n in zip(ids, reads, strict=True)], 4)
         asked = [row[n : n + 4].tolist() for row, n in zip(ids, reads, strict=True)]
-        found = torch.cat([first, layers.follow([rows], [asked])]).float()
+        found = torch.cat([first, layers.follow([rows], [asked])])
     after = [row[n - 1] for row, n in zip(plain, reads, strict=True)]
     along = [row[n : n + 4] for row, n in zip(plain, reads, strict=True)]
-    expected = torch.cat([torch.stack(after), *along]).float()
-    near = 2e-2 if plain.dtype in (torch.bfloat16, torch.float16) else 1e-4
-    return bool((found - expected).norm() <= near * expected.norm())
+    return is_near(found, torch.cat([torch.stack(after), *along]), plain.dtype)
