@@ -15,11 +15,11 @@ from torch.nn import functional
 import tiny
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
-from loratory.tuning import head, packing
+from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fused import accelerated, attention, lora, norm
-from loratory.tuning.loss import loss_sum, losses, supervised_logits
+from loratory.tuning.fused import accelerated, attention, decoder, lora, norm
+from loratory.tuning.loss import loss_sum, losses, packing, supervised_logits
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
 from loratory.tuning.regularise import base_logits
@@ -179,22 +179,24 @@ def test_in_half_precision_it_is_as_near_to_the_truth(tiny_models):
     assert away[1][1] < 2 * away[0][1]
 
 
-def test_the_lowest_layers_ask_for_no_gradient_of_their_input(tiny_models):
+@pytest.mark.parametrize("lays", [False, True])
+def test_the_lowest_layers_ask_for_no_gradient_of_their_input(lays, tiny_models, monkeypatch):
     spec, model = attached(tiny_models("llama"), "llama")
     q = model.get_base_model().model.layers[0].self_attn.q_proj
     asked = []
-    with accelerated(model, spec.family):
-        real = lora._FusedLora.backward
+    if not lays:
+        monkeypatch.setattr(decoder, "can_lay", lambda *_: False)
+    with accelerated(model, spec.family) as acc:
+        assert acc.laid == lays
+        function = decoder._Function if lays else lora._FusedLora
+        real = function.backward
 
         def noted(ctx, *gradients):
             asked.append(ctx.needs_input_grad[0])
             return real(ctx, *gradients)
 
-        lora._FusedLora.backward = staticmethod(noted)
-        try:
-            learnt(model, tiny.collated(spec, model, tiny.rows(spec, 2)))
-        finally:
-            lora._FusedLora.backward = staticmethod(real)
+        monkeypatch.setattr(function, "backward", staticmethod(noted))
+        learnt(model, tiny.collated(spec, model, tiny.rows(spec, 2)))
     assert asked.count(False) == 1 and not asked[-1]  # q, k and v of the first block
     assert q.lora_A["default"].weight.grad is not None
 
@@ -318,7 +320,7 @@ def templated(spec, prefix, lengths, seed=0):
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
-def decoder(request, tiny_models):
+def tiny_decoder(request, tiny_models):
     """A tiny decoder with an adapter, and what it computes with when it is accelerated."""
     return attached(tiny_models(request.param), request.param)
 
@@ -329,17 +331,16 @@ def decoder(request, tiny_models):
     lengths=st.lists(st.tuples(st.integers(1, 7), st.integers(1, 5)), min_size=1, max_size=5),
     seed=st.integers(0, 99),
 )
-def test_packed_rows_give_the_losses_of_padded_ones(decoder, prefix, lengths, seed):
+def test_packed_rows_give_the_losses_of_padded_ones(tiny_decoder, prefix, lengths, seed):
     """Order, padding, a common beginning: each target's loss is its own, and so is its gradient."""
-    spec, model = decoder
+    spec, model = tiny_decoder
     rows = templated(spec, prefix, lengths, seed)
     batch = tiny.collated(spec, model, rows)
     plain, (logits, _) = losses(model, batch), supervised_logits(model, batch)
-    with accelerated(model, spec.family) as found, pytest.MonkeyPatch.context() as patch:
-        assert found.packing and found.head
-        patch.setattr(packing, "MOST", -1)  # fused, and padded
-        padded = learning(spec, model, rows)
-        patch.setattr(packing, "MOST", 1)  # packed even where it does not pay
+    with accelerated(model, spec.family) as found, packing(model, most=1.0):
+        assert found.packing and found.head and found.laid == (spec.config.model_type == "llama")
+        with packing(model, most=-1.0):  # fused, and padded
+            padded = learning(spec, model, rows)
         torch.testing.assert_close(losses(model, batch), plain, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(supervised_logits(model, batch)[0], logits, rtol=1e-4, atol=1e-5)
         for key, gradient in learning(spec, model, rows).items():
@@ -422,16 +423,20 @@ def test_losses_from_states_do_not_hang_on_the_size_of_a_block(monkeypatch):
     assert not head.can_fuse(nn.Linear(5, 11)) and head.can_fuse(layer)
 
 
-@pytest.mark.parametrize("tokens", [512, 513, 700, 1151, 1152])
-def test_a_product_in_halves_is_the_product(tokens, monkeypatch):
+@pytest.mark.parametrize("tokens", [512, 513, 704, 705, 831, 832, 1151, 1152])
+def test_a_product_in_parts_is_the_product(tokens, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(lora, "DEEP", 63)
     generator = torch.Generator().manual_seed(tokens)
     x = torch.randn(tokens, 64, generator=generator).bfloat16()
     weight = torch.randn(64, 576, generator=generator).bfloat16()
-    torch.testing.assert_close(lora._product(x, weight), x @ weight, rtol=2e-2, atol=5e-2)
+    torch.testing.assert_close(lora.product(x, weight), x @ weight, rtol=2e-2, atol=5e-2)
     start = torch.ones(tokens, 576).bfloat16()
-    found = lora._product(x, weight, start.clone())
+    found = lora.product(x, weight, start.clone(), add=True)
     torch.testing.assert_close(found, start + x @ weight, rtol=2e-2, atol=1e-1)
+    out = torch.full_like(start, torch.nan)
+    assert lora.product(x, weight, out) is out
+    torch.testing.assert_close(out, x @ weight, rtol=2e-2, atol=5e-2)
 
 
 @pytest.mark.parametrize("kept", [0, 10**6])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -11,9 +13,9 @@ from loratory.config.remedy import RemedyConfig
 from loratory.methods.base import METHODS, TrainingHooks
 from loratory.methods.lora import Lora
 from loratory.records import Example
-from loratory.tuning import packing
 from loratory.tuning.fused import accelerated
 from loratory.tuning.heap import environment, share
+from loratory.tuning.loss import packing
 from loratory.tuning.memory import (
     base_weights,
     expected_memory,
@@ -89,11 +91,8 @@ TEXT = "the quick brown fox jumps over a lazy dog and sits on the mat"
     ],
     ids=["none", "KL", "replay", "both"],
 )
-def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_models, monkeypatch):
+def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_models):
     """What the loss of training holds, remedies included, against what was expected of it."""
-    monkeypatch.setattr(
-        packing, "MOST", -1
-    )  # expected is what rows without anything in common take
     spec = tiny.spec(tiny_models(name))
     rows = rows_of(spec, 1) * 4
     train = TrainConfig(per_device_train_batch_size=4, fused=fused)
@@ -104,7 +103,12 @@ def test_remedies_are_counted_as_training_has_them(name, fused, remedy, tiny_mod
     batch = tiny.collated(spec, model, rows)
     remedies = remedies_of(remedy, model, spec, [TEXT] * 4, train, seed=0)
     model.train()
-    with accelerated(model, spec.family, wanted=fused), _tracked(model) as tracker:
+    # Expected is what rows without anything in common take.
+    with (
+        accelerated(model, spec.family, wanted=fused),
+        packing(model, most=-1.0) if fused and spec.family == "causal" else nullcontext(),
+        _tracked(model) as tracker,
+    ):
         objective(model, batch, TrainingHooks(), remedies, 0).backward()
     told = expected.activations + expected.logits + expected.gradients
     assert told == pytest.approx(tracker.peak, rel=0.12)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch.nn import functional
@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.head import head_losses
-from loratory.tuning.packing import pack
+from loratory.tuning.packing import MOST, pack
 
 __all__ = [
     "head_on",
@@ -35,15 +35,27 @@ __all__ = [
 ]
 
 
-_packing: WeakSet[Any] = WeakSet()
+_packing: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 _headless: WeakSet[Any] = WeakSet()
 
 
 @contextmanager
-def packing(model: Any) -> Iterator[None]:
-    """Let a decoder read its batches as `pack` gives them within the context."""
-    with _among(_packing, model):
+def packing(model: Any, most: float = MOST) -> Iterator[None]:
+    """Let a decoder read its batches as `pack` gives them within the context.
+
+    Args:
+        model: a decoder.
+        most: as `pack` takes it.
+    """
+    before = _packing.get(model)  # answering in the midst of a training asks for the same
+    _packing[model] = most
+    try:
         yield
+    finally:
+        if before is None:
+            del _packing[model]
+        else:
+            _packing[model] = before
 
 
 def is_packing(model: Any) -> bool:
@@ -54,24 +66,18 @@ def is_packing(model: Any) -> bool:
 @contextmanager
 def headless(model: Any) -> Iterator[None]:
     """Let a decoder's losses be computed from its last states within the context."""
-    with _among(_headless, model):
+    before = model in _headless
+    _headless.add(model)
+    try:
         yield
+    finally:
+        if not before:
+            _headless.discard(model)
 
 
 def is_headless(model: Any) -> bool:
     """Return whether `headless` holds for a model."""
     return _unwrapped(model) in _headless
-
-
-@contextmanager
-def _among(models: WeakSet[Any], model: Any) -> Iterator[None]:
-    before = model in models  # answering in the midst of a training asks for the same
-    models.add(model)
-    try:
-        yield
-    finally:
-        if not before:
-            models.discard(model)
 
 
 def loss_sum(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,7 +134,7 @@ def _at_targets(model: Any, batch: dict[str, Any], head: Any, how: Any) -> torch
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     keep = batch["labels"] != IGNORE
     if is_packing(model):
-        packed = pack(inputs["input_ids"], keep)
+        packed = pack(inputs["input_ids"], keep, _packing[_unwrapped(model)])
         inputs, keep = (inputs, keep) if packed is None else packed
     with how(head, keep):
         found: torch.Tensor = model(**inputs, use_cache=False).logits[0]

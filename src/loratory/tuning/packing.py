@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Layout", "collect", "pack", "spread"]
+__all__ = ["MOST", "Layout", "collect", "pack", "spread"]
 
 MOST = 0.9
 """Packed where so many tokens are left at most, of those with padding; else it does not pay."""
@@ -34,18 +34,42 @@ class Layout:
     """(N,): row · T + place of each token, the first row's of what all begin with."""
     prefix: int
     """Tokens that all rows begin with."""
-    _by_heads: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _known: dict[tuple[int, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _own: dict[int, Tensor] = field(default_factory=dict)
 
-    def indices(self, heads: int) -> tuple[Tensor, Tensor]:
-        """Return which of N · heads vectors stands where in (B, heads, T), and the way back."""
-        if heads not in self._by_heads:
-            length = self.places.shape[1]
-            head = torch.arange(heads, device=self.own.device)
-            out = self.places[:, None] * heads + head[:, None]  # (B, heads, T)
+    def indices(self, *groups: int) -> tuple[Tensor, Tensor]:
+        """Return which of N · heads vectors stands where in rows, and the way back.
+
+        Args:
+            groups: heads of each of what stands together at a token: of one tensor, or of q, k and
+                v. In rows each group is (B, heads, T), one behind the other.
+        """
+        if groups not in self._known:
+            length, whole = self.places.shape[1], sum(groups)
             row, place = self.own // length, self.own % length
-            back = (row[:, None] * heads + head) * length + place[:, None]  # (N, heads)
-            self._by_heads[heads] = out.flatten(), back.flatten()
-        return self._by_heads[heads]
+            out, back, first, before = [], [], 0, 0
+            for heads in groups:
+                head = torch.arange(heads, device=self.own.device)
+                out.append((self.places[:, None] * whole + first + head[:, None]).flatten())
+                back.append(before + (row[:, None] * heads + head) * length + place[:, None])
+                first, before = first + heads, before + out[-1].numel()
+            self._known[groups] = torch.cat(out), torch.cat(back, dim=1).flatten()
+        return self._known[groups]
+
+    def own_indices(self, heads: int) -> Tensor:
+        """Return which of N · heads vectors stands where in (B, heads, T), each of them once.
+
+        Where a place has no token, or one that another row has too, it is N · heads.
+        """
+        if heads not in self._own:
+            count = len(self.own)
+            tokens = torch.full_like(self.places.flatten(), count)
+            tokens[self.own] = torch.arange(count, device=self.own.device)
+            tokens = tokens.view_as(self.places)[:, None]  # (B, 1, T)
+            head = torch.arange(heads, device=self.own.device)[:, None]
+            found = torch.where(tokens < count, tokens * heads + head, count * heads)
+            self._own[heads] = found.flatten()
+        return self._own[heads]
 
 
 def pack(ids: Tensor, keep: Tensor, most: float = MOST) -> tuple[dict[str, Any], Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from loratory.methods.base import Family, quiet
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
-from loratory.tuning.fused import attention, lora, norm
+from loratory.tuning.fused import attention, decoder, lora, norm
 from loratory.tuning.fused.near import is_near
 from loratory.tuning.loss import headless, is_packing, losses, packing
 from loratory.tuning.model import base_of
@@ -36,6 +37,8 @@ class Accelerated:
     """Losses are computed without padding, and what rows begin with once."""
     head: bool
     """Losses are computed a block of logits at a time."""
+    laid: bool = False
+    """Layers are one function each."""
 
 
 @contextmanager
@@ -67,12 +70,17 @@ def accelerated(
             undo.callback(norm.put_in(module))
         attends = training and undo.enter_context(attention.product_attention(model))
         decodes = training and family == "causal"
-        heads = decodes and _is_same(model, headless)
+        trial = _Trial(model)
+        heads = decodes and head.can_fuse(model.get_output_embeddings()) and trial.same(headless)
         if heads:
             undo.enter_context(headless(model))
-        packs = decodes and can_pack(model)
+        packs = decodes and can_pack(model, trial)
+        way = packing
+        if packs and isinstance(adapter, str) and decoder.can_lay(model, adapter):
+            way = functools.partial(_laid, adapter=adapter)
+        laid = way is not packing and trial.same(way)
         if packs:
-            undo.enter_context(packing(model))
+            undo.enter_context(way(model) if laid else packing(model))
         yield Accelerated(
             layers=sum(len(group.layers) for group in groups),
             groups=sum(len(group.layers) > 1 for group in groups),
@@ -80,15 +88,31 @@ def accelerated(
             attention=attends,
             packing=packs,
             head=heads,
+            laid=laid,
         )
 
 
-def can_pack(model: Any) -> bool:
+@contextmanager
+def _laid(model: Any, adapter: str) -> Iterator[None]:
+    # Layers laid out read packed rows alone: it pays to pack whatever it saves.
+    with decoder.laid_to_train(model, adapter), packing(model, most=1.0):
+        yield
+
+
+def can_pack(model: Any, trial: _Trial | None = None) -> bool:
     """Return whether a decoder computes the same of packed rows when it attends by products."""
     if is_packing(model):  # and so it was tried
         return True
+    if _is_rehearsal(model):
+        return False  # how much packing saves hangs on the rows
     with attention.product_attention(model) as attends:
-        return attends and _by_token(model) and _is_same(model, packing)
+        return attends and _by_token(model) and (trial or _Trial(model)).same(packing)
+
+
+def _is_rehearsal(model: Any) -> bool:
+    """Return whether a model has no numbers to try it with."""
+    weight = next(model.parameters())
+    return isinstance(weight, FakeTensor) or bool(weight.is_meta)
 
 
 def _by_token(model: Any) -> bool:
@@ -99,32 +123,41 @@ def _by_token(model: Any) -> bool:
     )
 
 
-def _is_same(model: Any, way: Callable[[Any], AbstractContextManager[None]]) -> bool:
-    """Return whether a decoder's losses are the same within a context, by trying it."""
-    weight = next(model.parameters())
-    if way is headless and not head.can_fuse(model.get_output_embeddings()):
-        return False
-    if isinstance(weight, FakeTensor) or weight.is_meta:  # a rehearsal has no numbers to try
-        return way is headless  # how much packing saves hangs on the rows
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(base_of(model).config.vocab_size, (2, 12), generator=generator)
-    ids[1, :4] = ids[0, :4]
-    labels = torch.full_like(ids, IGNORE)
-    labels[0, 6:], labels[1, 5:8] = ids[0, :6], ids[1, :3]
-    batch = {"input_ids": ids, "labels": labels, "shift_labels": labels}
-    batch = {key: value.to(weight.device) for key, value in batch.items()}
-    mode = model.training
-    try:
-        with torch.no_grad(), quiet():
-            model.eval()
-            plain = losses(model, batch)
-            with way(model):
-                found = losses(model, batch)
-    except (TypeError, ValueError, RuntimeError):
-        return False
-    finally:
-        model.train(mode)
-    return is_near(found, plain, weight.dtype)
+class _Trial:
+    """A decoder's losses of a few tokens, which ways of computing them are held to."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._plain = model, None
+
+    def same(self, way: Callable[[Any], AbstractContextManager[None]]) -> bool:
+        """Return whether the losses are the same within a context, by trying it."""
+        if _is_rehearsal(self._model):
+            return True
+        weight = next(self._model.parameters())
+        try:
+            if self._plain is None:
+                self._plain = self._losses(weight.device)
+            with way(self._model):
+                found = self._losses(weight.device)
+        except (TypeError, ValueError, RuntimeError):
+            return False
+        return is_near(found, self._plain, weight.dtype)
+
+    def _losses(self, device: torch.device) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        size = base_of(self._model).config.vocab_size
+        ids = torch.randint(size, (2, 12), generator=generator)
+        ids[1, :4] = ids[0, :4]
+        labels = torch.full_like(ids, IGNORE)
+        labels[0, 6:], labels[1, 5:8] = ids[0, :6], ids[1, :3]
+        batch = {"input_ids": ids, "labels": labels, "shift_labels": labels}
+        mode = self._model.training
+        self._model.eval()
+        try:
+            with torch.no_grad(), quiet():
+                return losses(self._model, {key: x.to(device) for key, x in batch.items()})
+        finally:
+            self._model.train(mode)
 
 
 def _groups(model: Any, family: Family, adapter: str, training: bool) -> list[lora.Group]:

@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, spread
 
-__all__ = ["NAME", "attention", "product_attention"]
+__all__ = ["NAME", "Kept", "attention", "product_attention", "products", "products_backward"]
 
 NAME = "loratory_products"
 BLOCK_BYTES = 2**24
@@ -42,6 +42,102 @@ WINDOWS = ("sliding_window", "s_aux")
 """What is part of a mask besides, which packed rows do not have."""
 KEPT = 4
 """Scores are kept up to so many times the size of the queries."""
+
+
+class Kept(NamedTuple):
+    """What the backward pass of `products` reads besides its input."""
+
+    chances: list[Tensor]
+    """Of each block; none where they are made again."""
+    dropped: list[Tensor]
+    """Places of each block that were left out; none without dropout."""
+
+
+def products(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    s: float,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Kept]:
+    """Return softmax(s Q Kᵀ + mask) V, (N, G, T, D), and what the backward pass reads.
+
+    Args:
+        q: (N, G, T, D), the queries that share a key head.
+        k: (N, S, D).
+        v: (N, S, D).
+        mask: (N, T, S), added to the scores.
+        causal: no token looks ahead, and there is no mask.
+        s: scaling.
+        dropout: share of the softmax's values that are left out.
+    """
+    parts, kept = [], Kept([], [])
+    size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1]
+    for block in _blocks(q, k, causal):
+        chances = _chances(q, k, mask, block, causal, s)
+        if size <= KEPT * q.numel():
+            kept.chances.append(chances)
+        if dropout:
+            kept.dropped.append(_drawn(chances.shape, dropout, chances.device))
+            chances = chances.masked_fill(kept.dropped[-1], 0)
+        found = torch.bmm(chances, v[:, : block[2]])
+        parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    return whole.mul_(1 / (1 - dropout)) if dropout else whole, kept
+
+
+def products_backward(
+    gradient: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    s: float,
+    kept: Kept,
+    to: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Write the gradients of q, k and v to `to`, contiguous and of their shapes.
+
+    Args:
+        gradient: (N, G, T, D); with dropout, grown as the answer was.
+        q: as `products` took it.
+        k: as `products` took it.
+        v: as `products` took it.
+        mask: as `products` took it.
+        causal: as `products` took it.
+        s: as `products` took it.
+        kept: what `products` gave.
+        to: what is written.
+    """
+    of_q, of_k, of_v = to
+    blocks = list(_blocks(q, k, causal))
+    if len(blocks) > 1:
+        of_k.zero_()
+        of_v.zero_()
+    for number, block in enumerate(blocks):
+        start, stop, seen = block
+        asked, back = _stacked(q, start, stop), _stacked(gradient, start, stop)
+        dropped = kept.dropped[number] if kept.dropped else None
+        made = kept.chances
+        given = made[number] if made else _chances(q, k, mask, block, causal, s)
+        left = given if dropped is None else given.masked_fill(dropped, 0)
+        of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
+        if dropped is not None:
+            of_given.masked_fill_(dropped, 0)
+        scores = torch._softmax_backward_data(of_given, given, -1, given.dtype)
+        if len(blocks) == 1:
+            none = q.new_empty(())
+            torch.bmm(left.transpose(1, 2), back, out=of_v)
+            torch.baddbmm(none, scores.transpose(1, 2), asked, beta=0, alpha=s, out=of_k)
+            torch.baddbmm(none, scores, k, beta=0, alpha=s, out=of_q.view_as(asked))
+            return
+        of_v[:, :seen].baddbmm_(left.transpose(1, 2), back)
+        of_k[:, :seen].baddbmm_(scores.transpose(1, 2), asked, alpha=s)
+        found = torch.bmm(scores, k[:, :seen]).mul_(s)
+        of_q[:, :, start:stop] = found.view(*q.shape[:2], -1, q.shape[3])
 
 
 class _Products(torch.autograd.Function):  # type: ignore[misc]
@@ -58,47 +154,21 @@ class _Products(torch.autograd.Function):  # type: ignore[misc]
         s: float,
         dropout: float,
     ) -> Tensor:
-        parts, kept, dropped = [], [], []
-        size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1]
-        for block in _blocks(q, k, causal):
-            chances = _chances(q, k, mask, block, causal, s)
-            if size <= KEPT * q.numel():
-                kept.append(chances)
-            if dropout:
-                dropped.append(_drawn(chances.shape, dropout, chances.device))
-                chances = chances.masked_fill(dropped[-1], 0)
-            found = torch.bmm(chances, v[:, : block[2]])
-            parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
-        ctx.causal, ctx.scaling, ctx.blocks = causal, s, len(parts)
-        ctx.grown = 1 / (1 - dropout)
-        ctx.save_for_backward(q, k, v, mask, *dropped, *kept)
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return whole.mul_(ctx.grown) if dropout else whole
+        found, kept = products(q, k, v, mask, causal, s, dropout)
+        ctx.causal, ctx.scaling, ctx.grown = causal, s, 1 / (1 - dropout)
+        ctx.kept = len(kept.chances)
+        ctx.save_for_backward(q, k, v, mask, *kept.chances, *kept.dropped)
+        return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask, *rest = ctx.saved_tensors
-        dropped, kept = (rest[: ctx.blocks], rest[ctx.blocks :]) if ctx.grown > 1 else ([], rest)
-        if dropped:
+        kept = Kept(rest[: ctx.kept], rest[ctx.kept :])
+        if kept.dropped:
             gradient = gradient * ctx.grown
-        of_q, parts = None, []
-        of_k, of_v = torch.zeros_like(k), torch.zeros_like(v)
-        for number, block in enumerate(_blocks(q, k, ctx.causal)):
-            start, stop, seen = block
-            given = kept[number] if kept else _chances(q, k, mask, block, ctx.causal, ctx.scaling)
-            asked = _stacked(q, start, stop)
-            back = _stacked(gradient, start, stop)
-            left = given.masked_fill(dropped[number], 0) if dropped else given
-            of_v[:, :seen].baddbmm_(left.transpose(1, 2), back)
-            of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
-            if dropped:
-                of_given.masked_fill_(dropped[number], 0)
-            scores = torch._softmax_backward_data(of_given, given, -1, given.dtype)
-            of_k[:, :seen].baddbmm_(scores.transpose(1, 2), asked, alpha=ctx.scaling)
-            of_q = torch.bmm(scores, k[:, :seen]).mul_(ctx.scaling)
-            parts.append(of_q.view(*q.shape[:2], -1, q.shape[3]))
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return whole, of_k, of_v, None, None, None, None
+        to = (q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape))
+        products_backward(gradient, q, k, v, mask, ctx.causal, ctx.scaling, kept, to)
+        return *to, None, None, None, None
 
 
 def _drawn(shape: Sequence[int], share: float, device: torch.device) -> Tensor:

@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from loratory.methods.base import quiet
 from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
 from loratory.tuning.fused.near import is_near
+from loratory.tuning.fused.plan import Norm, Plan, plans
 from loratory.tuning.fused.stacked import Stacked, stacked
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, pack, spread
@@ -31,24 +32,13 @@ __all__ = ["Layers", "Rows", "laid_out"]
 
 COPY_BYTES = 2**30
 """The most that weights laid out anew may take; products of larger ones take the time anyway."""
-PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
-QKV, OUT = ("q_proj", "k_proj", "v_proj"), "o_proj"
-GATED, DOWN = ("gate_proj", "up_proj"), "down_proj"
-
-
-class _Norm(NamedTuple):
-    weight: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return norm.normalised(x, self.eps)[0].mul_(self.weight)
 
 
 class _Layer(NamedTuple):
-    before: _Norm
+    before: Norm
     qkv: Stacked
     out: Stacked
-    between: _Norm
+    between: Norm
     gated: Stacked
     down: Stacked
 
@@ -143,7 +133,7 @@ class Layers:
         self._activation = first.mlp.act_fn
         self._width, self._scaling = first.self_attn.head_dim, first.self_attn.scaling
         self._shared = first.self_attn.num_key_value_groups
-        self._last = _Norm(inner.norm.weight, norm.eps_of(inner.norm))
+        self._last = Norm(inner.norm.weight, norm.eps_of(inner.norm))
 
     def read(self, prompts: Sequence[list[int]], room: int) -> tuple[Tensor, Rows]:
         """Return the logits after each prompt, (B, V), and the rows.
@@ -232,16 +222,15 @@ def laid_out(model: Any) -> Layers | None:
         model: on a CPU, with or without an adapter, in evaluation mode.
     """
     adapter = getattr(model, "active_adapter", None)
-    inner = getattr(base_of(model), "model", None)
-    stack = getattr(inner, "layers", None)
-    if not isinstance(stack, nn.ModuleList) or not len(stack):
-        return None
-    size = sum(p.numel() * p.element_size() for p in stack.parameters())
-    if next(stack.parameters()).device.type != "cpu" or size > COPY_BYTES:
+    adapter = adapter if isinstance(adapter, str) else None
+    known = plans(model) or []
+    weights = [p for plan in known for p in plan.layer.parameters()]
+    size = sum(p.numel() * p.element_size() for p in weights)
+    if not weights or weights[0].device.type != "cpu" or size > COPY_BYTES:
         return None
     layers = []
-    for module in stack:
-        layer = _laid(module, adapter if isinstance(adapter, str) else None)
+    for plan in known:
+        layer = _laid(plan, adapter)
         if layer is None:
             return None
         layers.append(layer)
@@ -252,28 +241,12 @@ def laid_out(model: Any) -> Layers | None:
         return None
 
 
-def _laid(layer: Any, adapter: str | None) -> _Layer | None:
-    found: list[Any] = []
-    if {name for name, _ in layer.named_children()} != PARTS:
+def _laid(plan: Plan, adapter: str | None) -> _Layer | None:
+    parts = [stacked(modules, adapter) for modules in plan.linear]
+    qkv, out, gated, down = parts
+    if qkv is None or out is None or gated is None or down is None:
         return None
-    attention, gated = (dict(part.named_children()) for part in (layer.self_attn, layer.mlp))
-    if set(attention) != {*QKV, OUT} or set(gated) - {"act_fn"} != {*GATED, DOWN}:
-        return None
-    for before, within, first, last in (
-        (layer.input_layernorm, attention, QKV, OUT),
-        (layer.post_attention_layernorm, gated, GATED, DOWN),
-    ):
-        found += [
-            _norm(before),
-            stacked([within[name] for name in first], adapter),
-            stacked([within[last]], adapter),
-        ]
-    return None if None in found else _Layer(*found)
-
-
-def _norm(module: Any) -> _Norm | None:
-    weight, eps = getattr(module, "weight", None), norm.eps_of(module)
-    return None if weight is None or eps is None else _Norm(weight, eps)
+    return _Layer(plan.before, qkv, out, plan.between, gated, down)
 
 
 def _is_same(model: Any, layers: Layers) -> bool:

@@ -21,11 +21,13 @@ from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active"]
+__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "product"]
 
 NARROW = range(576, 640)
 SLOW = range(513, 1152)
 """Widths of results, and tokens, of products that are faster in halves, on two threads."""
+DEEP, HOLE = 2048, range(705, 832)
+"""Of those, numbers multiplied, and tokens, of products that are faster in quarters."""
 
 
 class Factors(NamedTuple):
@@ -64,7 +66,7 @@ def _computed(
     read, outputs, start = rows @ rounded.a.T, [], 0
     for layer, b in zip(layers, rounded.b, strict=True):
         stop = start + b.shape[1]
-        y = _product(rows, layer.weight.T)
+        y = product(rows, layer.weight.T)
         if layer.bias is not None:
             y += layer.bias
         outputs.append(y.addmm_(read[:, start:stop], b.T))
@@ -97,9 +99,9 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
             of_b.append(thin.to(layer.b.dtype) * layer.scaling)
             if ctx.needs_input_grad[0]:
                 if of_x is None:
-                    of_x = _product(gradient, layer.weight)
+                    of_x = product(gradient, layer.weight)
                 else:
-                    _product(gradient, layer.weight, of_x)
+                    product(gradient, layer.weight, of_x, add=True)
             start = stop
         of_a = (inner.T @ rows).to(ctx.layers[0].a.dtype).split([b.shape[1] for b in scaled])
         if of_x is not None:
@@ -107,23 +109,28 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
         return of_x, None, *of_a, *of_b
 
 
-def _product(x: Tensor, weight: Tensor, to: Tensor | None = None) -> Tensor:
-    """Return x W, of (T, in) and (in, out); added to `to`, in place, where there is one.
+def product(x: Tensor, weight: Tensor, out: Tensor | None = None, *, add: bool = False) -> Tensor:
+    """Return x W, of (T, in) and (in, out): in `out` where there is one, or added to it.
 
     On two threads oneDNN 3 leaves some products of narrow matrices to one of them, and takes twice
     as long as for two products of half the width. Where that was measured, they are two
     (benchmarks/LOG.md). What is chosen hangs on shapes alone, so that a training can be repeated.
     """
-    out = x.new_empty(len(x), weight.shape[1]) if to is None else to
-    half = out.shape[1] // 2
-    narrow = x.dtype == torch.bfloat16 and out.shape[1] in NARROW and torch.get_num_threads() == 2
-    parts = [slice(0, half), slice(half, None)] if narrow and len(x) in SLOW else [slice(None)]
-    for part in parts:
-        if to is None:
-            torch.mm(x, weight[:, part], out=out[:, part])
-        else:
-            out[:, part].addmm_(x, weight[:, part])
+    out = x.new_empty(len(x), weight.shape[1]) if out is None else out
+    two = x.dtype == torch.bfloat16 and out.shape[1] in NARROW and torch.get_num_threads() == 2
+    for columns in _parts(out.shape[1], two and len(x) in SLOW):
+        fresh = not add
+        for read in _parts(len(weight), two and len(x) in HOLE and len(weight) > DEEP):
+            if fresh:
+                torch.mm(x[:, read], weight[read, columns], out=out[:, columns])
+            else:
+                out[:, columns].addmm_(x[:, read], weight[read, columns])
+            fresh = False
     return out
+
+
+def _parts(size: int, halved: bool) -> list[slice]:
+    return [slice(0, size // 2), slice(size // 2, None)] if halved else [slice(None)]
 
 
 def fused_lora(

@@ -24,25 +24,43 @@ class _RmsNorm(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         normal, inverse = normalised(x, eps)
-        ctx.save_for_backward(normal, weight, inverse)
+        ctx.save_for_backward(x, weight, inverse)
         return normal * weight
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        normal, weight, inverse = ctx.saved_tensors
-        exact, of_normal = normal.to(inverse.dtype), (gradient * weight).to(inverse.dtype)
-        share = torch.linalg.vecdot(of_normal, exact)[..., None].div_(-normal.shape[-1])
-        found = torch.addcmul(of_normal, exact, share).mul_(inverse)
-        return found.to(normal.dtype), None, None
+        x, weight, inverse = ctx.saved_tensors
+        return of_input(gradient, x, weight, inverse), None, None
 
 
 def normalised(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Return x / sqrt(mean(x²) + eps), of x's shape and type, and the factor, (..., 1)."""
     # Of one type throughout: PyTorch multiplies tensors of two types many times as slowly.
-    exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    squares = torch.linalg.vecdot(exact, exact)[..., None]
-    inverse = squares.div_(x.shape[-1]).add_(eps).rsqrt_()
-    return (exact * inverse).to(x.dtype), inverse
+    exact = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
+    length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
+    inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return exact.mul_(inverse).to(x.dtype), inverse
+
+
+def of_input(gradient: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
+    """Return the gradient of a norm's input, a new tensor.
+
+    It is what layer normalisation's would be if x's mean were 0, and nothing were taken from its
+    gradient's mean. PyTorch computes that one in a single pass on a CPU; the mean comes back here.
+
+    Args:
+        gradient: of w x / rms(x), (..., d).
+        x: (..., d).
+        weight: w, (d,).
+        inverse: 1 / rms(x), (..., 1), in float32 or what is more exact.
+    """
+    exact, size = weight.to(inverse.dtype), x.shape[-1:]
+    zero = torch.zeros_like(inverse)
+    found: Tensor = torch.ops.aten.native_layer_norm_backward(
+        gradient, x, size, zero, inverse, exact, None, [True, False, False]
+    )[0]
+    mean = (gradient @ weight[:, None]).to(inverse.dtype).mul_(inverse).div_(x.shape[-1])
+    return found.add_(mean.to(x.dtype))
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -1,0 +1,278 @@
+"""A decoder's layers as one function each, for training, with the backward pass written out.
+
+Between the products of a layer stand norms, rotations, copies and sums, each of them a pass over
+activations that are too large for where a processor works fastest. Here what reads one input is one
+product each way (`joint`), queries, keys and values go to their rows and back in one step, and
+residuals are added by the products themselves. What is kept for the backward pass is what the
+plain layer keeps.
+
+It serves layers of Llama's plan with plain LoRA on them, or none, on a CPU, and reads packed rows;
+whatever else a model is given goes the plain way. That a model computes the same is tried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loratory.tuning.fused import attention, lora
+from loratory.tuning.fused.joint import Joint, can_join, refresh
+from loratory.tuning.fused.norm import normalised, of_input
+from loratory.tuning.fused.plan import Norm, Plan, plans
+from loratory.tuning.packing import Layout
+
+__all__ = ["can_lay", "laid_to_train"]
+
+
+class _Layer:
+    """A layer laid out.
+
+    Args:
+        plan: of the layer.
+        adapter: the one that is trained.
+    """
+
+    def __init__(self, plan: Plan, adapter: str) -> None:
+        self.plan, self._adapter = plan, adapter
+        self.joints = [Joint(modules, adapter) for modules in plan.linear]
+        self.qkv, self.out, self.gated, self.down = self.joints
+        attend = plan.layer.self_attn
+        self.width, self.scaling = attend.head_dim, attend.scaling
+        few = self.qkv.given // self.width // (attend.num_key_value_groups + 2)
+        self.groups = (few * attend.num_key_value_groups, few, few)
+        """Heads of queries, keys and values."""
+
+    def put_in(self, first: Callable[[], None]) -> None:
+        """Let the layer compute by this one where rows are packed.
+
+        Args:
+            first: called before.
+        """
+        plain = self.plan.layer.forward
+
+        def forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if args or not self._applies(x, kwargs):
+                return plain(x, *args, **kwargs)
+            first()
+            trained = [one for part in self.joints for one in part.trained]
+            layout, positions = kwargs["packed"], kwargs["position_embeddings"]
+            return _Function.apply(x[0], self, layout, *positions, *trained)[None]
+
+        self.plan.layer.forward = forward
+
+    def take_out(self) -> None:
+        """Leave the layer as it was."""
+        del self.plan.layer.forward
+        for part in self.joints:
+            part.put_back()
+
+    def _applies(self, x: Tensor, given: dict[str, Any]) -> bool:
+        adapted = (m for modules in self.plan.linear for m in modules if hasattr(m, "base_layer"))
+        return (
+            given.get("packed") is not None
+            and given.get("position_embeddings") is not None
+            and given.get("past_key_values") is None
+            and x.dtype == self.plan.before.weight.dtype
+            and not torch.is_autocast_enabled(x.device.type)
+            and all(lora.is_active(module, self._adapter) for module in adapted)
+        )
+
+
+class _Function(torch.autograd.Function):  # type: ignore[misc]
+    """One layer, of packed rows: (N, d) to (N, d)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, layer: _Layer, layout: Layout, cos: Tensor, sin: Tensor, *_: Tensor
+    ) -> Tensor:
+        inverse, h = _normed(x, layer.plan.before, layer.qkv)
+        qkv, inner = layer.qkv.forward(h)
+        turn = _turn(cos, sin)
+        q, k, v = _in_rows(layer, layout, _rotated(layer, qkv, turn))
+        found, kept = attention.products(q, k, v, None, True, layer.scaling)
+        seen, inner_seen = layer.out.input(x), None
+        seen[:, : layer.out.read] = _as_tokens(layer, layout, found)
+        mid, inner_seen = layer.out.forward(seen, x)
+        inverse_mid, g = _normed(mid, layer.plan.between, layer.gated)
+        both, inner_g = layer.gated.forward(g)
+        half = both.shape[1] // 2
+        bent, wide = nn.functional.silu(both[:, :half]), layer.down.input(x)
+        torch.mul(bent, both[:, half:], out=wide[:, :half])
+        y, inner_wide = layer.down.forward(wide, mid)
+        ctx.layer, ctx.layout = layer, layout
+        ctx.save_for_backward(
+            *(x, inverse, h, inner, *turn, q, k, v, seen, inner_seen),
+            *(mid, inverse_mid, g, inner_g, both, bent, wide, inner_wide),
+            *kept.chances,
+        )
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        layer, saved = ctx.layer, ctx.saved_tensors
+        x, inverse, h, inner, cos, sin, q, k, v, seen, inner_seen = saved[:11]
+        mid, inverse_mid, g, inner_g, both, bent, wide, inner_wide, *chances = saved[11:]
+
+        of_y = layer.down.output(gradient)
+        of_y[:, : layer.down.given] = gradient
+        of_wide = torch.empty_like(bent)
+        of_down = layer.down.backward(wide, inner_wide, of_y, of_wide)
+
+        half, of_both = both.shape[1] // 2, layer.gated.output(gradient)
+        gate, up = both[:, :half], both[:, half:]
+        of_gate, of_up = of_both[:, :half], of_both[:, half : 2 * half]
+        torch.mul(of_wide, bent, out=of_up)
+        torch.ops.aten.silu_backward.grad_input(of_wide * up, gate, grad_input=of_gate)
+        of_g = torch.empty_like(mid)
+        of_gated = layer.gated.backward(g, inner_g, of_both, of_g)
+
+        of_mid = layer.out.output(gradient)
+        through = of_input(of_g, mid, layer.plan.between.weight, inverse_mid)
+        torch.add(gradient, through, out=of_mid[:, : layer.out.given])
+        of_seen = gradient.new_empty(len(gradient) + 1, layer.out.read)
+        of_seen[-1] = 0  # of places in the rows that have no token
+        of_out = layer.out.backward(seen, inner_seen, of_mid, of_seen[:-1])
+
+        kept = attention.Kept(chances, [])
+        of_qkv = _attention_backward(layer, ctx.layout, of_seen, (q, k, v), kept, (cos, sin))
+        of_h = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        of_first = layer.qkv.backward(h, inner, of_qkv, of_h)
+        of_x = None
+        if of_h is not None:
+            through = of_input(of_h, x, layer.plan.before.weight, inverse)
+            of_x = through + of_mid[:, : layer.out.given]
+        return of_x, None, None, None, None, *of_first, *of_out, *of_gated, *of_down
+
+
+def _normed(x: Tensor, norm: Norm, to: Joint) -> tuple[Tensor, Tensor]:
+    """Return 1 / rms, (N, 1), and the normalised x with room behind it."""
+    normal, inverse = normalised(x, norm.eps)
+    found = to.input(x)
+    torch.mul(normal, norm.weight, out=found[:, : to.read])
+    return inverse, found
+
+
+def _turn(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what rotates by `x cos + roll(x) sin`, (N, 1, D) each, of (1, N, D)."""
+    half = sin.shape[-1] // 2
+    return cos[0][:, None], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)[:, None]
+
+
+def _rotated(layer: _Layer, qkv: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate queries and keys, in place, and return them with the values, (N, heads, D)."""
+    cos, sin = turn
+    states = qkv.view(len(qkv), -1, layer.width)
+    turned = states[:, : -layer.groups[2]]
+    torch.addcmul(turned * cos, turned.roll(layer.width // 2, -1), sin, out=turned)
+    return states
+
+
+def _in_rows(layer: _Layer, layout: Layout, states: Tensor) -> tuple[Tensor, ...]:
+    """Return q, (B K, G, T, D), k and v, (B K, T, D), of (N, heads, D)."""
+    out, _ = layout.indices(*layer.groups)
+    return _apart(layer, layout, states.view(-1, layer.width).index_select(0, out))
+
+
+def _apart(layer: _Layer, layout: Layout, vectors: Tensor) -> tuple[Tensor, ...]:
+    rows, length = layout.places.shape
+    q, k, v = vectors.split([heads * rows * length for heads in layer.groups])
+    shape = (rows * layer.groups[1], -1, length, layer.width)
+    return q.view(shape), k.view(shape)[:, 0], v.view(shape)[:, 0]
+
+
+def _as_tokens(layer: _Layer, layout: Layout, found: Tensor) -> Tensor:
+    """Return what attention gave, token by token, (N, heads · D)."""
+    _, back = layout.indices(layer.groups[0])
+    vectors = found.view(-1, layer.width).index_select(0, back)
+    return vectors.view(-1, layer.groups[0] * layer.width)
+
+
+def _attention_backward(
+    layer: _Layer,
+    layout: Layout,
+    gradient: Tensor,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    kept: attention.Kept,
+    turn: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Return the gradient of what q, k and v were made of, (N, out + R).
+
+    Args:
+        layer: whose attention it is.
+        layout: of the rows.
+        gradient: (N + 1, heads · D), of what attention gave, the last row zero.
+        qkv: in rows.
+        kept: of the forward pass.
+        turn: how q and k were rotated.
+    """
+    (q, k, v), width = qkv, layer.width
+    given = layout.own_indices(layer.groups[0])
+    of_found = gradient.view(-1, width).index_select(0, given).view_as(q)
+    of_rows = q.new_empty((q.numel() + k.numel() + v.numel()) // width, width)
+    parts = _apart(layer, layout, of_rows)
+    to = (parts[0], parts[1], parts[2])
+    attention.products_backward(of_found, q, k, v, None, True, layer.scaling, kept, to)
+    _, back = layout.indices(*layer.groups)
+    states = of_rows.index_select(0, back).view(-1, sum(layer.groups), width)
+    if layout.prefix:  # every row has looked at it
+        first, rows = 0, len(layout.places)
+        for heads, part in zip(layer.groups, to, strict=True):
+            looked = part.view(rows, heads, -1, width)[:, :, : layout.prefix]
+            states[: layout.prefix, first : first + heads] = looked.sum(dim=0).transpose(0, 1)
+            first += heads
+    cos, sin = turn
+    found = layer.qkv.output(states)
+    split, few = found[:, : layer.qkv.given].view(len(found), -1, width), layer.groups[2]
+    turned = states[:, :-few]
+    back_turned = turned.roll(width // 2, -1)
+    torch.addcmul(turned * cos, back_turned, sin, value=-1, out=split[:, :-few])
+    split[:, -few:] = states[:, -few:]
+    return found
+
+
+def can_lay(model: Any, adapter: str) -> bool:
+    """Return whether a decoder's layers are of the plan, and have plain LoRA on them, or nothing.
+
+    Args:
+        model: with an adapter.
+        adapter: the one that is trained.
+    """
+    found = plans(model) or []
+    return bool(found) and all(
+        next(plan.layer.parameters()).device.type == "cpu"
+        and "forward" not in vars(plan.layer)
+        and not getattr(plan.layer.self_attn, "attention_dropout", 0)
+        and all(can_join(modules, adapter) for modules in plan.linear)
+        for plan in found
+    )
+
+
+@contextmanager
+def laid_to_train(model: Any, adapter: str) -> Iterator[None]:
+    """Let a decoder that `can_lay` train with its layers laid out within the context.
+
+    Args:
+        model: with an adapter.
+        adapter: the one that is trained.
+    """
+    joints: list[Joint] = []
+
+    def first() -> None:
+        # What is trained changes between the passes, and at no time within one.
+        refresh(joints)
+
+    with ExitStack() as undo:
+        for number, plan in enumerate(plans(model) or []):
+            layer = _Layer(plan, adapter)
+            undo.callback(layer.take_out)
+            layer.put_in(_nothing if number else first)
+            joints += layer.joints
+        yield
+
+
+def _nothing() -> None:
+    pass
