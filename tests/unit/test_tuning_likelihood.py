@@ -10,9 +10,11 @@ import torch
 import tiny
 from crossed import few
 from loratory.config import DecodeConfig
+from loratory.methods.lora import Lora
 from loratory.progress import Silent
 from loratory.tasks.classification import Classification
 from loratory.tuning import likelihood
+from loratory.tuning.fused.layers import Layers
 from loratory.tuning.likelihood import Query, loglikelihoods
 from loratory.tuning.model import load
 from loratory.tuning.predict import predict
@@ -55,6 +57,38 @@ def test_log_likelihoods_are_those_of_full_forward_passes(name, tiny_models):
         found = dict(loglikelihoods(model, spec, asked, batch_size))
         for i, values in enumerate(expected):
             assert [x.loglikelihood for x in found[i]] == pytest.approx(values, abs=1e-4)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_layers_laid_out_find_what_the_model_does(adapted, tiny_models, monkeypatch):
+    spec = tiny.spec(tiny_models("llama"), classify=True)
+    model = load(spec, (), 0).model
+    if adapted:
+        model = Lora(r=3).attach(model, spec.family, 1, ())
+        tiny.shaken(model, 5, 0.5)
+        model.eval()
+    encoder = tiny.encoder(spec, Classification(labels=LABELS))
+    examples = tiny.examples(6, labels=True)
+    asked = [
+        Query(row.prompt, encoder.choices(example))
+        for row, example in zip(encoder.all(examples), examples, strict=True)
+    ]
+    asked += [Query([5], [[6], [7, 8]]), Query(asked[0].context, [[9, 4], [3]])]
+    judged = []
+    judge = Layers.judge
+    monkeypatch.setattr(
+        Layers, "judge", lambda self, *given: judged.append(given[0]) or judge(self, *given)
+    )
+    plain = dict(loglikelihoods(model, spec, asked, 4))
+    assert not judged  # so few tokens do not pay
+    monkeypatch.setattr(likelihood, "MANY", 0)
+    laid = dict(loglikelihoods(model, spec, asked, 4))
+    assert len(judged) > 1
+    assert sum(map(len, judged)) < sum(one.length for one in asked)  # what they begin with, once
+    for i, found in plain.items():
+        assert [x.greedy for x in laid[i]] == [x.greedy for x in found]
+        expected = [x.loglikelihood for x in found]
+        assert [x.loglikelihood for x in laid[i]] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

@@ -10,6 +10,7 @@ it is run on context and option whole.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,10 +21,12 @@ from loratory.methods.base import quiet
 from loratory.tuning.batch import IGNORE, collate, pad, padded, sorted_batches
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused.attention import NAME, product_attention
+from loratory.tuning.fused.layers import Layers, laid_out
 from loratory.tuning.generate import virtual_tokens
 from loratory.tuning.greedy import can_decode
 from loratory.tuning.loss import head_on, whole_head
 from loratory.tuning.model import Resolved, base_of
+from loratory.tuning.packing import Layout, pack
 from loratory.tuning.pages import kept_pages
 
 __all__ = ["Found", "Query", "loglikelihoods"]
@@ -32,6 +35,9 @@ TARGETS = 1024
 """Judged tokens of a batch, at most, unless one context has more: their logits, a vocabulary
 wide, are the largest tensor."""
 
+
+MANY = 4096
+"""Tokens from which it pays to lay a decoder's layers out for them."""
 
 FEW = 128
 """Rows of logits that are float32 at once."""
@@ -80,8 +86,11 @@ def loglikelihoods(
     single = [i for i, one in enumerate(asked) if apart or len(one.options) == 1]
     several = [i for i, one in enumerate(asked) if not apart and len(one.options) > 1]
     shared: Answer = _shared_seq2seq
-    if spec.family == "causal":
-        shared = _tree if _takes_trees(model) else _shared_causal
+    if spec.family == "causal" and _takes_trees(model):
+        pays = sum(asked[i].length for i in several) >= MANY
+        shared = functools.partial(_tree, laid=laid_out(model, few=False) if pays else None)
+    elif spec.family == "causal":
+        shared = _shared_causal
     ways: tuple[tuple[list[int], Answer], ...] = ((single, _each), (several, shared))
     with kept_pages():
         for places, answer in ways:
@@ -152,7 +161,9 @@ def _takes_trees(model: Any) -> bool:
     return attention in ("sdpa", NAME) and can_decode(model)
 
 
-def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found]]:
+def _tree(
+    model: Any, spec: Resolved, batch: Sequence[Query], laid: Layers | None
+) -> list[list[Found]]:
     """Run each context and all its options as one row; options do not see each other."""
     fill, device = spec.tokenizer.pad_token_id, model.device
     rows, places, parts = [], [], []  # tokens, positions, and the option of each place from 1
@@ -169,10 +180,13 @@ def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found
     lengths = torch.tensor([len(one.context) for one in batch], device=device)
     read = torch.arange(ids.shape[1], device=device) >= lengths[:, None] - 1
     read &= part >= 0  # the context's last token, and every option's
-    with head_on(model.get_output_embeddings(), read):
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
-        ).logits[0]  # (N, V)
+    if laid is not None:
+        logits = _by_layers(laid, ids, positions, mask, read)
+    else:
+        with head_on(model.get_output_embeddings(), read):
+            logits = model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+            ).logits[0]  # (N, V)
     whole, best = _normalisers(logits), logits.max(dim=-1).indices
     found, start = [], 0
     for one in batch:
@@ -188,6 +202,22 @@ def _tree(model: Any, spec: Resolved, batch: Sequence[Query]) -> list[list[Found
         found.append(told)
         start = after
     return found
+
+
+def _by_layers(
+    laid: Layers,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor,
+    read: torch.Tensor,
+) -> torch.Tensor:
+    """Return the logits of rows where `read` (B, T) is true, (N, V), without any padding."""
+    packed = pack(ids, read, most=1.0)
+    assert packed is not None  # whatever it saves
+    inputs, last = packed
+    layout: Layout = inputs["packed"]
+    places = positions.flatten()[layout.own]
+    return laid.judge(inputs["input_ids"][0], places, layout, mask, last[0])
 
 
 def _normalisers(logits: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from loratory.methods.base import quiet
 from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
+from loratory.tuning.fused.attention import attention
 from loratory.tuning.fused.near import is_near
 from loratory.tuning.fused.plan import Norm, Plan, plans
 from loratory.tuning.fused.stacked import Stacked, stacked
@@ -164,6 +165,26 @@ class Layers:
         states = self._states(inputs["input_ids"][0], inputs["position_ids"][0], attend, last[0])
         return self._head(states), Rows(held, lengths)
 
+    def judge(
+        self, ids: Tensor, positions: Tensor, layout: Layout, mask: Tensor, last: Tensor
+    ) -> Tensor:
+        """Return the logits after some tokens of packed rows, (M, V).
+
+        Args:
+            ids: the N tokens, (N,).
+            positions: of the tokens, (N,).
+            layout: of the rows.
+            mask: what a place of a row sees, added to its scores, (B, 1, T, T).
+            last: true for the M tokens, (N,).
+        """
+
+        def attend(_: int, *qkv: Tensor) -> Tensor:
+            q, k, v = (spread(x, layout) for x in qkv)
+            found = attention(q, k, v, mask=mask, scaling=self._scaling)
+            return collect(found, layout).flatten(1)
+
+        return self._head(self._states(ids, positions, attend, last))
+
     def follow(self, groups: Sequence[Rows], asked: Sequence[Sequence[Sequence[int]]]) -> Tensor:
         """Return the logits after each token, in order, (N, V), and keep its keys and values.
 
@@ -215,11 +236,12 @@ class Layers:
         return found
 
 
-def laid_out(model: Any) -> Layers | None:
+def laid_out(model: Any, *, few: bool = True) -> Layers | None:
     """Return a decoder's layers laid out to answer; None where it is of another plan, or too large.
 
     Args:
         model: on a CPU, with or without an adapter, in evaluation mode.
+        few: mostly few tokens are read at a time, as in answers.
     """
     adapter = getattr(model, "active_adapter", None)
     adapter = adapter if isinstance(adapter, str) else None
@@ -230,7 +252,7 @@ def laid_out(model: Any) -> Layers | None:
         return None
     layers = []
     for plan in known:
-        layer = _laid(plan, adapter)
+        layer = _laid(plan, adapter, few)
         if layer is None:
             return None
         layers.append(layer)
@@ -241,8 +263,8 @@ def laid_out(model: Any) -> Layers | None:
         return None
 
 
-def _laid(plan: Plan, adapter: str | None) -> _Layer | None:
-    parts = [stacked(modules, adapter) for modules in plan.linear]
+def _laid(plan: Plan, adapter: str | None, few: bool) -> _Layer | None:
+    parts = [stacked(modules, adapter, few=few) for modules in plan.linear]
     qkv, out, gated, down = parts
     if qkv is None or out is None or gated is None or down is None:
         return None

@@ -26,8 +26,10 @@ __all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "product"]
 NARROW = range(576, 640)
 SLOW = range(513, 1152)
 """Widths of results, and tokens, of products that are faster in halves, on two threads."""
+LONG, SLOW_LONG = 1024, range(513, 1392)
+"""Numbers that are multiplied for each of a result, and tokens, of products that are so, too."""
 DEEP, HOLE = 2048, range(705, 832)
-"""Of those, numbers multiplied, and tokens, of products that are faster in quarters."""
+"""The same of products that are faster in quarters."""
 
 
 class Factors(NamedTuple):
@@ -118,7 +120,8 @@ def product(x: Tensor, weight: Tensor, out: Tensor | None = None, *, add: bool =
     """
     out = x.new_empty(len(x), weight.shape[1]) if out is None else out
     two = x.dtype == torch.bfloat16 and out.shape[1] in NARROW and torch.get_num_threads() == 2
-    for columns in _parts(out.shape[1], two and len(x) in SLOW):
+    slow = SLOW_LONG if len(weight) >= LONG else SLOW
+    for columns in _parts(out.shape[1], two and len(x) in slow):
         fresh = not add
         for read in _parts(len(weight), two and len(x) in HOLE and len(weight) > DEEP):
             if fresh:

@@ -31,19 +31,20 @@ class Stacked(NamedTuple):
         if self.weight.is_mkldnn:
             found = torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
         else:
-            found = x @ self.weight.T
+            found = lora.product(x, self.weight.T)
         if self.update is not None:
             wide = self.update.shape[1]
             found = found[:, :wide].addmm_(found[:, wide:], self.update)
         return found if self.bias is None else found.add_(self.bias)
 
 
-def stacked(modules: Sequence[Any], adapter: str | None) -> Stacked | None:
+def stacked(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Stacked | None:
     """Return layers of one input as one; None where one is more than linear with plain LoRA.
 
     Args:
         modules: of a model.
         adapter: the one that answers, if any.
+        few: mostly few rows are given at a time, some tens and not a thousand.
     """
     plain, factors = [], []
     for module in modules:
@@ -76,7 +77,7 @@ def stacked(modules: Sequence[Any], adapter: str | None) -> Stacked | None:
             top = bottom
     whole = torch.cat([*weights, *(one.a.to(dtype) for _, one in known)]).detach()
     bias, update = (None if x is None else x.detach() for x in (bias, update))
-    return Stacked(_kept(whole), bias, update)
+    return Stacked(_kept(whole) if few else whole, bias, update)
 
 
 def _kept(weight: Tensor) -> Tensor:
