@@ -18,7 +18,7 @@ from loratory.methods.lora import Lora
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fused import accelerated, attention, decoder, lora, norm
+from loratory.tuning.fused import accelerated, attention, decoder, dropout, lora, norm
 from loratory.tuning.loss import loss_sum, losses, packing, supervised_logits
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
@@ -447,8 +447,8 @@ def test_attention_that_drops_out_is_that_of_what_is_left(causal, kept, monkeypa
     monkeypatch.setattr(attention, "KEPT", kept)
     monkeypatch.setattr(attention, "BLOCK_BYTES", 2 * 2 * 7 * 7 * 8 // 3)
     drawn = []
-    draw = attention._drawn
-    monkeypatch.setattr(attention, "_drawn", lambda *x: drawn.append(draw(*x)) or drawn[-1])
+    draw = dropout.kept_places
+    monkeypatch.setattr(attention, "kept_places", lambda *x: drawn.append(draw(*x)) or drawn[-1])
     generator = torch.Generator().manual_seed(0)
     q, k, v = (
         torch.randn(2, 2, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -459,12 +459,12 @@ def test_attention_that_drops_out_is_that_of_what_is_left(causal, kept, monkeypa
     if causal:
         scores = scores.masked_fill(torch.ones(7, 7).triu(1).bool(), -torch.inf)
     assert len(drawn) > 1
-    whole = torch.zeros(4, 7, 7, dtype=torch.bool)
+    whole = torch.zeros(4, 7, 7, dtype=torch.float64)
     start = 0
     for part in drawn:
         whole[:, start : start + part.shape[1], : part.shape[2]] = part
         start += part.shape[1]
-    left = scores.softmax(dim=-1).masked_fill(whole.view(2, 2, 7, 7), 0) / 0.6
+    left = scores.softmax(dim=-1) * whole.view(2, 2, 7, 7) / 0.6
     expected = left @ v
     torch.testing.assert_close(found, expected)
     upstream = torch.randn(found.shape, generator=generator, dtype=torch.float64)
@@ -479,11 +479,37 @@ def test_attention_that_drops_out_is_that_of_what_is_left(causal, kept, monkeypa
 def test_places_drop_out_with_the_chance_asked_for():
     torch.manual_seed(0)
     for share in (0.1, 0.5, 0.93):
-        drawn = attention._drawn((3, 1001, 333), share, torch.device("cpu"))
-        assert drawn.shape == (3, 1001, 333)
-        assert float(drawn.double().mean()) == pytest.approx(share, abs=0.002)
-        # Neighbours are drawn together, and hang on each other no more than others.
-        flat = drawn.flatten()[: 999_999 // 4 * 4].view(-1, 4).double()
-        for i in range(3):
-            both = float((flat[:, i] * flat[:, i + 1]).mean())
-            assert both == pytest.approx(share**2, abs=0.003)
+        for like in (torch.empty(0), torch.empty(0).bfloat16()):
+            kept = dropout.kept_places((3, 1001, 333), share, like)
+            assert kept.shape == (3, 1001, 333) and kept.dtype == like.dtype
+            assert set(kept.unique().tolist()) == {0.0, 1.0}
+            drawn = 1 - kept.double()
+            assert float(drawn.mean()) == pytest.approx(share, abs=0.002)
+            # Neighbours are drawn together, and hang on each other no more than others.
+            flat = drawn.flatten()[: 999_999 // 4 * 4].view(-1, 4)
+            for i in range(3):
+                both = float((flat[:, i] * flat[:, i + 1]).mean())
+                assert both == pytest.approx(share**2, abs=0.003)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_dropout_draws_while_training_and_is_torchs_again_afterwards(name, tiny_models):
+    spec = tiny.spec(tiny_models(name), classify=name == "bert")
+    loaded = load(spec, ("negative", "positive"), 0)
+    model = Lora(r=3).attach(loaded.model, spec.family, 1, loaded.heads)
+    plain = [m for m in model.modules() if type(m) is nn.Dropout and m.p]
+    with accelerated(model, spec.family) as found:
+        assert found.dropouts == len(plain) > 0
+        module, x = plain[0].train(), torch.randn(50, 40, requires_grad=True)
+        torch.manual_seed(3)
+        once = module(x)
+        torch.manual_seed(3)
+        assert torch.equal(once, module(x))  # a seed settles it
+        assert not torch.equal(once, module(x))
+        left = once != 0
+        assert 0 < float((~left).double().mean()) < 3 * module.p
+        torch.testing.assert_close(once[left], x[left] / (1 - module.p))
+        (gradient,) = torch.autograd.grad(once.sum(), x)
+        torch.testing.assert_close(gradient, left / (1 - module.p))
+        assert torch.equal(module.eval()(x), x)
+    assert all("forward" not in vars(module) for module in plain)

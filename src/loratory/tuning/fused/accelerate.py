@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from loratory.methods.base import Family, quiet
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
-from loratory.tuning.fused import attention, decoder, lora, norm
+from loratory.tuning.fused import attention, decoder, dropout, lora, norm
 from loratory.tuning.fused.near import is_near
 from loratory.tuning.loss import headless, is_packing, losses, packing
 from loratory.tuning.model import base_of
@@ -32,12 +32,13 @@ class Accelerated:
     groups: int
     """Groups of them that share an input."""
     norms: int
+    dropouts: int
     attention: bool
     packing: bool
     """Losses are computed without padding, and what rows begin with once."""
     head: bool
     """Losses are computed a block of logits at a time."""
-    laid: bool = False
+    laid: bool
     """Layers are one function each."""
 
 
@@ -58,7 +59,7 @@ def accelerated(
         wanted: without it nothing is put in: `train.fused`.
     """
     if not wanted:
-        yield Accelerated(0, 0, 0, False, False, False)
+        yield Accelerated(0, 0, 0, 0, False, False, False, False)
         return
     with ExitStack() as undo:
         adapter = getattr(model, "active_adapter", None)
@@ -68,6 +69,9 @@ def accelerated(
         norms = [module for module in model.modules() if training and norm.can_fuse(module)]
         for module in norms:
             undo.callback(norm.put_in(module))
+        dropouts = [m for m in model.modules() if training and dropout.can_fuse(m)]
+        for module in dropouts:
+            undo.callback(dropout.put_in(module))
         attends = training and undo.enter_context(attention.product_attention(model))
         decodes = training and family == "causal"
         trial = _Trial(model)
@@ -85,6 +89,7 @@ def accelerated(
             layers=sum(len(group.layers) for group in groups),
             groups=sum(len(group.layers) > 1 for group in groups),
             norms=len(norms),
+            dropouts=len(dropouts),
             attention=attends,
             packing=packs,
             head=heads,

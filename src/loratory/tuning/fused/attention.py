@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from loratory.tuning.fused.dropout import kept_places
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, spread
 
@@ -49,8 +50,8 @@ class Kept(NamedTuple):
 
     chances: list[Tensor]
     """Of each block; none where they are made again."""
-    dropped: list[Tensor]
-    """Places of each block that were left out; none without dropout."""
+    places: list[Tensor]
+    """0 where a block's chances were left out, and 1 elsewhere; none without dropout."""
 
 
 def products(
@@ -80,8 +81,8 @@ def products(
         if size <= KEPT * q.numel():
             kept.chances.append(chances)
         if dropout:
-            kept.dropped.append(_drawn(chances.shape, dropout, chances.device))
-            chances = chances.masked_fill(kept.dropped[-1], 0)
+            kept.places.append(kept_places(chances.shape, dropout, chances))
+            chances = chances * kept.places[-1]
         found = torch.bmm(chances, v[:, : block[2]])
         parts.append(found.view(*q.shape[:2], -1, q.shape[3]))
     whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
@@ -120,13 +121,13 @@ def products_backward(
     for number, block in enumerate(blocks):
         start, stop, seen = block
         asked, back = _stacked(q, start, stop), _stacked(gradient, start, stop)
-        dropped = kept.dropped[number] if kept.dropped else None
+        places = kept.places[number] if kept.places else None
         made = kept.chances
         given = made[number] if made else _chances(q, k, mask, block, causal, s)
-        left = given if dropped is None else given.masked_fill(dropped, 0)
+        left = given if places is None else given * places
         of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
-        if dropped is not None:
-            of_given.masked_fill_(dropped, 0)
+        if places is not None:
+            of_given.mul_(places)
         scores = torch._softmax_backward_data(of_given, given, -1, given.dtype)
         if len(blocks) == 1:
             none = q.new_empty(())
@@ -157,28 +158,18 @@ class _Products(torch.autograd.Function):  # type: ignore[misc]
         found, kept = products(q, k, v, mask, causal, s, dropout)
         ctx.causal, ctx.scaling, ctx.grown = causal, s, 1 / (1 - dropout)
         ctx.kept = len(kept.chances)
-        ctx.save_for_backward(q, k, v, mask, *kept.chances, *kept.dropped)
+        ctx.save_for_backward(q, k, v, mask, *kept.chances, *kept.places)
         return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask, *rest = ctx.saved_tensors
         kept = Kept(rest[: ctx.kept], rest[ctx.kept :])
-        if kept.dropped:
+        if kept.places:
             gradient = gradient * ctx.grown
         to = (q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape))
         products_backward(gradient, q, k, v, mask, ctx.causal, ctx.scaling, kept, to)
         return *to, None, None, None, None
-
-
-def _drawn(shape: Sequence[int], share: float, device: torch.device) -> Tensor:
-    """Return which places drop out, each with a chance of `share`, to 1 in 65,536.
-
-    Four places are drawn at a time: a draw takes longer than all else that is done with it.
-    """
-    count = math.prod(shape)
-    words = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
-    return (words.view(torch.int16)[:count] < round(share * 2**16) - 2**15).view(shape)
 
 
 def _blocks(q: Tensor, k: Tensor, causal: bool) -> Iterator[tuple[int, int, int]]:
@@ -205,12 +196,13 @@ def _chances(
     if causal and not start:  # the bias is added by the product itself
         bias = _ahead(stop, q.dtype, q.device).repeat(q.shape[1], 1)
         return torch.baddbmm(bias, asked, keys, alpha=scaling).softmax(dim=-1)
+    if mask is not None:
+        each = mask[:, None, start:stop].expand(-1, q.shape[1], -1, -1).reshape(len(q), -1, seen)
+        return torch.baddbmm(each, asked, keys, alpha=scaling).softmax(dim=-1)
     scores = torch.baddbmm(q.new_empty(()), asked, keys, beta=0, alpha=scaling)
-    apart = scores.view(*q.shape[:2], stop - start, seen)
     if causal:
+        apart = scores.view(*q.shape[:2], stop - start, seen)
         apart[..., start:].add_(_ahead(stop - start, q.dtype, q.device))
-    elif mask is not None:
-        apart.add_(mask[:, None, start:stop])
     return scores.softmax(dim=-1)
 
 
