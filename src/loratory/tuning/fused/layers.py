@@ -12,20 +12,22 @@ layers are plain linear ones, with or without LoRA. That one computes the same i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.activations import SiLUActivation
 
 from loratory.methods.base import quiet
 from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
 from loratory.tuning.fused.attention import attention
 from loratory.tuning.fused.near import is_near
+from loratory.tuning.fused.norm import normalised
 from loratory.tuning.fused.plan import Norm, Plan, plans
-from loratory.tuning.fused.stacked import Stacked, stacked
+from loratory.tuning.fused.stacked import BLOCK, Gated, Narrow, Wide, gated, narrow, wide
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, pack, spread
 
@@ -37,11 +39,11 @@ COPY_BYTES = 2**30
 
 class _Layer(NamedTuple):
     before: Norm
-    qkv: Stacked
-    out: Stacked
+    qkv: Wide
+    out: Narrow
     between: Norm
-    gated: Stacked
-    down: Stacked
+    gated: Gated
+    down: Narrow
 
 
 class Rows:
@@ -131,7 +133,6 @@ class Layers:
         self._model, self._layers = base_of(model), layers
         inner = self._model.model
         first = inner.layers[0]
-        self._activation = first.mlp.act_fn
         self._width, self._scaling = first.self_attn.head_dim, first.self_attn.scaling
         self._shared = first.self_attn.num_key_value_groups
         self._last = Norm(inner.norm.weight, norm.eps_of(inner.norm))
@@ -218,22 +219,36 @@ class Layers:
         cos, sin = (part.view(len(x), 1, -1) for part in inner.rotary_emb(x, positions[None]))
         sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
         for number, layer in enumerate(self._layers):
-            qkv = layer.qkv(layer.before(x)).view(len(x), -1, self._width)
+            qkv = layer.qkv(_normed(x, layer.before, layer.qkv)).view(len(x), -1, self._width)
             shared = qkv.shape[1] // (self._shared + 2)
-            turned = qkv[:, :-shared]
-            turned = torch.addcmul(turned * cos, turned.roll(half, -1), sin)
-            seen = attend(number, turned[:, :-shared], turned[:, -shared:], qkv[:, -shared:])
+            for rows in _blocks(x):
+                turned = qkv[rows, :-shared]
+                across = turned.roll(half, -1)
+                torch.addcmul(turned * cos[rows], across, sin[rows], out=turned)
+            seen = attend(number, *qkv.split([qkv.shape[1] - 2 * shared, shared, shared], dim=1))
             if last is not None and number == len(self._layers) - 1:
                 x, seen = x[last], seen[last]
             x = x + layer.out(seen)
-            gated = layer.gated(layer.between(x))
-            wide = gated.shape[1] // 2
-            x += layer.down(self._activation(gated[:, :wide]).mul_(gated[:, wide:]))
+            x += layer.down(layer.gated(_normed(x, layer.between, layer.gated.both)))
         return self._last(x)
 
     def _head(self, states: Tensor) -> Tensor:
         found: Tensor = self._model.get_output_embeddings()(states)
         return found
+
+
+def _normed(x: Tensor, norm: Norm, to: Wide) -> Tensor:
+    """Return the normalised x as an input of layers."""
+    found = to.input(x)
+    for rows in _blocks(x):
+        torch.mul(normalised(x[rows], norm.eps)[0], norm.weight, out=found[rows, : x.shape[1]])
+    return found
+
+
+def _blocks(x: Tensor) -> Iterator[slice]:
+    """Yield the tokens that are taken through several passes before the next ones."""
+    for start in range(0, len(x), BLOCK):
+        yield slice(start, start + BLOCK)
 
 
 def laid_out(model: Any, *, few: bool = True) -> Layers | None:
@@ -264,11 +279,14 @@ def laid_out(model: Any, *, few: bool = True) -> Layers | None:
 
 
 def _laid(plan: Plan, adapter: str | None, few: bool) -> _Layer | None:
-    parts = [stacked(modules, adapter, few=few) for modules in plan.linear]
-    qkv, out, gated, down = parts
-    if qkv is None or out is None or gated is None or down is None:
+    if type(plan.layer.mlp.act_fn) not in (nn.SiLU, SiLUActivation):
         return None
-    return _Layer(plan.before, qkv, out, plan.between, gated, down)
+    qkv = wide(plan.qkv, adapter, few=few)
+    out, down = (narrow(modules, adapter, few=few) for modules in (plan.out, plan.down))
+    both = gated(plan.gated, adapter, few=few)
+    if qkv is None or out is None or both is None or down is None:
+        return None
+    return _Layer(plan.before, qkv, out, plan.between, both, down)
 
 
 def _is_same(model: Any, layers: Layers) -> bool:

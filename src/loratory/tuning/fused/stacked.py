@@ -7,38 +7,106 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from loratory.tuning.fused import lora
 
-__all__ = ["Stacked", "stacked"]
+__all__ = ["BLOCK", "Gated", "Narrow", "Wide", "gated", "narrow", "wide"]
 
+BLOCK = 704
+"""Rows that pass after pass is done with, so that they stay where a processor reads fastest."""
+ROOM = 32
+"""Ranks have room for a multiple of this, zeros where there are fewer: products of few rows are
+faster for it."""
 USUAL = 32
 """Rows that a weight is laid out for: those of a batch of answers."""
 
 
-class Stacked(NamedTuple):
-    """Linear layers below each other."""
+class Narrow(NamedTuple):
+    """Layers whose results are narrow: what their adapters read stands below their weights."""
 
     weight: Tensor
-    """(out + R, in): the layers, then what their adapters read; as oneDNN keeps it, or plain."""
+    """[W; A], (out + R, in), as oneDNN keeps it, or plain."""
     bias: Tensor | None
     """(out,)."""
-    update: Tensor | None
-    """(R, out): what the adapters add, each to its own layer's part."""
+    update: Tensor
+    """(s B)ᵀ, (R, out)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out) of (N, in)."""
-        if self.weight.is_mkldnn:
-            found = torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
-        else:
-            found = lora.product(x, self.weight.T)
-        if self.update is not None:
-            wide = self.update.shape[1]
-            found = found[:, :wide].addmm_(found[:, wide:], self.update)
+        found, width = _product(x, self.weight), self.update.shape[1]
+        if len(self.update):
+            found = found[:, :width].addmm_(found[:, width:], self.update)
         return found if self.bias is None else found.add_(self.bias)
 
 
-def stacked(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Stacked | None:
+class Wide(NamedTuple):
+    """Layers whose results are wide: what their adapters add stands beside their weights.
+
+    Then nothing is added to a result. The input brings room for what the adapters read of it.
+    """
+
+    weight: Tensor
+    """[W, s B], (out, in + R), as oneDNN keeps it, or plain."""
+    bias: Tensor | None
+    """(out,)."""
+    a: Tensor
+    """Aᵀ, (in, R)."""
+
+    def input(self, like: Tensor) -> Tensor:
+        """Return room for an input of N rows, (N, in + R), of which the first `in` are to fill."""
+        return like.new_empty(len(like), sum(self.a.shape))
+
+    def read(self, x: Tensor) -> None:
+        """Fill an input's room."""
+        width, ranks = self.a.shape
+        if ranks:
+            torch.mm(x[:, :width], self.a, out=x[:, width:])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (N, out) of what `input` made, filled."""
+        self.read(x)
+        found = _product(x, self.weight)
+        return found if self.bias is None else found.add_(self.bias)
+
+
+class Gated(NamedTuple):
+    """The two layers of a gated one, SiLU(gate) · up."""
+
+    both: Wide
+    apart: tuple[Tensor, Tensor] | None
+    """The weights of each, as oneDNN keeps them, where it applies what follows to the product."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (N, out / 2) of what `both.input` made, filled."""
+        if self.apart is not None:
+            self.both.read(x)
+            parts = zip(self.apart, _halves(self.both.bias), strict=True)
+            (gate, of_gate), (up, of_up) = parts
+            bent = torch.ops.mkldnn._linear_pointwise(x, gate, of_gate, "swish", [], "")
+            found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, bent, up, of_up, "mul")
+            return found
+        gates, ups = self.both(x).tensor_split(2, dim=1)
+        found = torch.empty_like(gates, memory_format=torch.contiguous_format)
+        for start in range(0, len(x), BLOCK):
+            rows = slice(start, start + BLOCK)
+            torch.mul(functional.silu(gates[rows]), ups[rows], out=found[rows])
+        return found
+
+
+class _Parts(NamedTuple):
+    """Linear layers of one input, and their adapters."""
+
+    weight: Tensor
+    """(out, in)."""
+    bias: Tensor | None
+    a: Tensor
+    """(R, in)."""
+    b: Tensor
+    """(out, R), scaled, each adapter's beside its own layer's rows."""
+
+
+def narrow(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Narrow | None:
     """Return layers of one input as one; None where one is more than linear with plain LoRA.
 
     Args:
@@ -46,6 +114,45 @@ def stacked(modules: Sequence[Any], adapter: str | None, *, few: bool = True) ->
         adapter: the one that answers, if any.
         few: mostly few rows are given at a time, some tens and not a thousand.
     """
+    parts = _parts(modules, adapter)
+    if parts is None:
+        return None
+    whole = torch.cat([parts.weight, parts.a])
+    return Narrow(_kept(whole) if few else whole, parts.bias, parts.b.T.contiguous())
+
+
+def wide(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Wide | None:
+    """Return layers of one input as one; None where one is more than linear with plain LoRA.
+
+    Args:
+        modules: of a model.
+        adapter: the one that answers, if any.
+        few: mostly few rows are given at a time, some tens and not a thousand.
+    """
+    parts = _parts(modules, adapter)
+    if parts is None:
+        return None
+    whole = torch.cat([parts.weight, parts.b], dim=1)
+    return Wide(_kept(whole) if few else whole, parts.bias, parts.a.T.contiguous())
+
+
+def gated(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Gated | None:
+    """Return a gated layer's two as one; None where one is more than linear with plain LoRA.
+
+    Args:
+        modules: gate and up, of as many outputs each.
+        adapter: the one that answers, if any.
+        few: mostly few rows are given at a time, some tens and not a thousand.
+    """
+    both = wide(modules, adapter, few=False)
+    if both is None or not few or not _keeps(both.weight):
+        return None if both is None else Gated(both, None)
+    gate, up = (_kept(part.contiguous()) for part in both.weight.tensor_split(2))
+    return Gated(both._replace(weight=both.weight[:0]), (gate, up))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
+def _parts(modules: Sequence[Any], adapter: str | None) -> _Parts | None:
     plain, factors = [], []
     for module in modules:
         update = None
@@ -59,30 +166,49 @@ def stacked(modules: Sequence[Any], adapter: str | None, *, few: bool = True) ->
             return None
         plain.append(module)
         factors.append(update)
-    weights = [module.weight for module in plain]
-    dtype, widths = weights[0].dtype, [len(weight) for weight in weights]
+    weight = torch.cat([module.weight for module in plain])
     bias = None
     if any(module.bias is not None for module in plain):
-        zeros = [weight.new_zeros(len(weight)) for weight in weights]
+        zeros = [module.weight.new_zeros(len(module.weight)) for module in plain]
         each = zip(plain, zeros, strict=True)
         bias = torch.cat([zero if module.bias is None else module.bias for module, zero in each])
-    known = [(place, one) for place, one in enumerate(factors) if one is not None]
-    update = None
-    if known:
-        update = weights[0].new_zeros(sum(len(one.a) for _, one in known), sum(widths))
-        top = 0
-        for place, one in known:
-            bottom, left = top + len(one.a), sum(widths[:place])
-            update[top:bottom, left : left + widths[place]] = (one.b * one.scaling).T
-            top = bottom
-    whole = torch.cat([*weights, *(one.a.to(dtype) for _, one in known)]).detach()
-    bias, update = (None if x is None else x.detach() for x in (bias, update))
-    return Stacked(_kept(whole) if few else whole, bias, update)
+    ranks = sum(len(one.a) for one in factors if one is not None)
+    room = -(-ranks // ROOM) * ROOM
+    a, b = weight.new_zeros(room, weight.shape[1]), weight.new_zeros(len(weight), room)
+    top = left = 0
+    for module, one in zip(plain, factors, strict=True):
+        right = left + len(module.weight)
+        if one is not None:
+            a[top : top + len(one.a)] = one.a
+            b[left:right, top : top + len(one.a)] = one.b * one.scaling
+            top += len(one.a)
+        left = right
+    return _Parts(weight, bias, a, b)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    if weight.is_mkldnn:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return found
+    return lora.product(x, weight.T)
+
+
+def _halves(bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    if bias is None:
+        return None, None
+    one, other = bias.tensor_split(2)
+    return one, other
+
+
+def _keeps(weight: Tensor) -> bool:
+    """Return whether oneDNN multiplies by a weight in an order of its own."""
+    half = weight.dtype == torch.bfloat16
+    return half and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _kept(weight: Tensor) -> Tensor:
     """Return a weight in the order in which oneDNN multiplies bfloat16, where it does."""
-    if weight.dtype != torch.bfloat16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not _keeps(weight):
         return weight
     kept: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, USUAL)
     return kept
