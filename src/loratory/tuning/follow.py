@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from loratory.tuning.fused.attention import product_attention
-from loratory.tuning.fused.layers import Layers, Rows
+from loratory.tuning.fused.layers import Layers
+from loratory.tuning.fused.rows import Rows
 from loratory.tuning.loss import whole_head
 from loratory.tuning.model import base_of
 from loratory.tuning.reading import READ, Room, read

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from loratory.tuning.fused import attention, lora
+from loratory.tuning.fused import lora
 from loratory.tuning.fused.joint import Joint, can_join, refresh
 from loratory.tuning.fused.norm import normalised, of_input
 from loratory.tuning.fused.plan import Norm, Plan, plans
+from loratory.tuning.fused.products import Kept, products, products_backward
 from loratory.tuning.packing import Layout
 
 __all__ = ["can_lay", "laid_to_train"]
@@ -93,8 +94,8 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         qkv, inner = layer.qkv.forward(h)
         turn = _turn(cos, sin)
         q, k, v = _in_rows(layer, layout, _rotated(layer, qkv, turn))
-        found, kept = attention.products(q, k, v, None, True, layer.scaling)
-        seen, inner_seen = layer.out.input(x), None
+        found, kept = products(q, k, v, None, True, layer.scaling)
+        seen = layer.out.input(x)
         seen[:, : layer.out.read] = _as_tokens(layer, layout, found)
         mid, inner_seen = layer.out.forward(seen, x)
         inverse_mid, g = _normed(mid, layer.plan.between, layer.gated)
@@ -137,7 +138,7 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         of_seen[-1] = 0  # of places in the rows that have no token
         of_out = layer.out.backward(seen, inner_seen, of_mid, of_seen[:-1])
 
-        kept = attention.Kept(chances, [])
+        kept = Kept(chances, [])
         of_qkv = _attention_backward(layer, ctx.layout, of_seen, (q, k, v), kept, (cos, sin))
         of_h = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         of_first = layer.qkv.backward(h, inner, of_qkv, of_h)
@@ -196,7 +197,7 @@ def _attention_backward(
     layout: Layout,
     gradient: Tensor,
     qkv: tuple[Tensor, Tensor, Tensor],
-    kept: attention.Kept,
+    kept: Kept,
     turn: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Return the gradient of what q, k and v were made of, (N, out + R).
@@ -215,7 +216,7 @@ def _attention_backward(
     of_rows = q.new_empty((q.numel() + k.numel() + v.numel()) // width, width)
     parts = _apart(layer, layout, of_rows)
     to = (parts[0], parts[1], parts[2])
-    attention.products_backward(of_found, q, k, v, None, True, layer.scaling, kept, to)
+    products_backward(of_found, q, k, v, None, True, layer.scaling, kept, to)
     _, back = layout.indices(*layer.groups)
     states = of_rows.index_select(0, back).view(-1, sum(layer.groups), width)
     if layout.prefix:  # every row has looked at it
