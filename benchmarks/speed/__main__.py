@@ -39,6 +39,7 @@ from loratory.tuning.encode import Encoded
 from loratory.tuning.model import Resolved, load
 from loratory.tuning.validation import mean_loss
 
+PARTS = ("training", "decoding", "likelihood", "classification")
 TOOLS = ("slides", "trl", "plain", "loratory")
 ANSWERERS = ("one by one", "eights", "loratory")
 JUDGES = ("lm-eval", "loratory")
@@ -266,54 +267,75 @@ def main() -> None:
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--tasks", default="docstrings,scitldr")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--resume", action="store_true", help="keep the parts that are there")
     given = parser.parse_args()
-    result: dict[str, Any] = {
-        "rows": given.rows,
-        "rounds": given.rounds,
-        "hardware": hardware(),
-        "versions": versions(),
-        "gemm_peak": [gemm_peak()],
-        "starts": starts(given.rounds),
-        "training": {},
-        "decoding": {},
-        "likelihood": {},
-        "classification": {},
-    }
+    kept = given.results / "speed.json"
+    if given.resume and kept.is_file():
+        result = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        result = {
+            "rows": given.rows,
+            "rounds": given.rounds,
+            "hardware": hardware(),
+            "versions": versions(),
+            "gemm_peak": [gemm_peak()],
+            "starts": starts(given.rounds),
+            **{part: {} for part in PARTS},
+        }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        known = tasks(given.data.absolute(), given.rows, folder)
-        result["first_steps"] = first_steps(folder, given.rounds)
+        known = tasks(given.data.absolute(), result["rows"], folder)
+        if "first_steps" not in result:
+            result["first_steps"] = first_steps(folder, given.rounds)
         for name in given.tasks.split(","):
+            if name in result["decoding"]:
+                continue
             file, spec, held = known[name]
-            train = json.loads(file.read_text(encoding="utf-8"))["train"]
-            taken: dict[str, list[dict[str, Any]]] = {}
-            losses: dict[str, float] = {}
-            for turn in range(given.rounds):
-                for tool in given.tools.split(","):
-                    out = folder / f"{name}-{tool}-{turn}"
-                    taken.setdefault(tool, []).append(once("training", tool, file, out))
-                    print(name, turn, tool, taken[tool][-1], flush=True)
-                    if not turn:
-                        losses[tool] = held_out_loss(spec, out / "adapter", held)
-                result["gemm_peak"].append(gemm_peak())
-            result["training"][name] = {
-                "tokens": sum(len(r["prompt_ids"]) + len(r["completion_ids"]) for r in train),
-                "operations": useful(spec, train),
-                "tools": {
-                    tool: {"runs": runs, "held_out_loss": losses[tool]}
-                    for tool, runs in taken.items()
-                },
-            }
-            adapter = folder / f"{name}-loratory-0/adapter"
+            adapter = trained(result, name, file, spec, held, given, folder)
             result["decoding"][name] = decoded(file, spec, adapter, given.rounds)
             keep(result, given.results)
-        items = given.data.absolute() / "forgetting/arc_easy.jsonl"
-        result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)
-        file = reviews(given.data.absolute(), folder)
-        taken, _ = turns("classification", CLASSIFIERS, given.rounds, file, folder / "classifier")
-        result["classification"]["imdb"] = {"tools": taken, "rows": REVIEWS}
-        keep(result, given.results)
+        if "arc_easy" not in result["likelihood"]:
+            items = given.data.absolute() / "forgetting/arc_easy.jsonl"
+            file, *_ = next(iter(known.values()))
+            result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)
+            keep(result, given.results)
+        if "imdb" not in result["classification"]:
+            file, out = reviews(given.data.absolute(), folder), folder / "classifier"
+            taken, _ = turns("classification", CLASSIFIERS, given.rounds, file, out)
+            result["classification"]["imdb"] = {"tools": taken, "rows": REVIEWS}
+            keep(result, given.results)
     print(table(result))
+
+
+def trained(
+    result: dict[str, Any],
+    name: str,
+    file: Path,
+    spec: Resolved,
+    held: Sequence[Encoded],
+    given: argparse.Namespace,
+    folder: Path,
+) -> Path:
+    """Let the tools train in turns, note it in `result`, and return Loratory's adapter."""
+    train = json.loads(file.read_text(encoding="utf-8"))["train"]
+    taken: dict[str, list[dict[str, Any]]] = {}
+    losses: dict[str, float] = {}
+    for turn in range(given.rounds):
+        for tool in given.tools.split(","):
+            out = folder / f"{name}-{tool}-{turn}"
+            taken.setdefault(tool, []).append(once("training", tool, file, out))
+            print(name, turn, tool, taken[tool][-1], flush=True)
+            if not turn:
+                losses[tool] = held_out_loss(spec, out / "adapter", held)
+        result["gemm_peak"].append(gemm_peak())
+    result["training"][name] = {
+        "tokens": sum(len(r["prompt_ids"]) + len(r["completion_ids"]) for r in train),
+        "operations": useful(spec, train),
+        "tools": {
+            tool: {"runs": runs, "held_out_loss": losses[tool]} for tool, runs in taken.items()
+        },
+    }
+    return folder / f"{name}-loratory-0/adapter"
 
 
 if __name__ == "__main__":

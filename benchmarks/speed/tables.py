@@ -39,7 +39,8 @@ def table(result: Mapping[str, Any]) -> str:
             "",
             f"## Training, {name}",
             "",
-            f"{part['tokens'] / result['rows']:.0f} tokens a row.",
+            f"{part['tokens'] / result['rows']:.0f} tokens a row"
+            f"{_rounds(part['tools']['loratory']['runs'], rounds)}.",
             "",
             "| tool | rows a second | times the first | peak memory | of the first | "
             "held-out loss | useful share of the peak |",
@@ -72,14 +73,14 @@ def table(result: Mapping[str, Any]) -> str:
             "as in float32": [f"{tool['same']:.0%}" for tool in worth],
             "ROUGE-L": [f"{tool['rouge_l']:.1f}" for tool in worth],
         }
-        lines += _section(f"Answers, {name}", said, "rows", part["tools"], beside)
+        lines += _section(f"Answers, {name}", said, "rows", part["tools"], rounds, beside)
     for name, part in result["likelihood"].items():
         said = (
             "The base model judges the options of questions. The tools' log-likelihoods are "
             f"{part['apart']:.3f} nats apart at the median, {part['furthest']:.2f} at most: both "
             "compute in bfloat16."
         )
-        lines += _section(f"Multiple choice, {name}", said, "questions", part["tools"])
+        lines += _section(f"Multiple choice, {name}", said, "questions", part["tools"], rounds)
     for name, part in result["classification"].items():
         said = (
             f"MiniLM, LoRA of rank 8, {part['rows']['train']} reviews cut at 512 tokens, batches "
@@ -91,7 +92,7 @@ def table(result: Mapping[str, Any]) -> str:
             "accuracy": [f"{100 * run['accuracy']:.1f}" for run in once],
         }
         title = f"Classification with a head, {name}"
-        lines += _section(title, said, "rows", part["tools"], beside)
+        lines += _section(title, said, "rows", part["tools"], rounds, beside)
     times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
     share = times["loratory"] / times["trl"]
     new, *warm = result["first_steps"]
@@ -112,16 +113,26 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rounds(runs: Sequence[Any], usual: int) -> str:
+    """Return how many rounds there were, where that is not what the table says."""
+    if len(runs) == usual:
+        return ""
+    return f"; {len(runs)} round{'s' if len(runs) > 1 else ''}"
+
+
 def _section(
     title: str,
     said: str,
     unit: str,
     tools: Mapping[str, Sequence[Mapping[str, Any]]],
+    usual: int,
     beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[str]:
     """Return a heading, a sentence, and a line a tool, with further columns where there are any."""
     heads = ["tool", f"{unit} a second", "times the first", "peak memory", *beside]
     rates = [statistics.median(run["rows"] / run["seconds"] for run in x) for x in tools.values()]
+    told = _rounds(next(iter(tools.values())), usual).removeprefix("; ")
+    said = f"{said} {told.capitalize()}." if told else said
     lines = ["", f"## {title}", "", said, "", f"| {' | '.join(heads)} |"]
     lines.append(f"|---|{'--:|' * (len(heads) - 1)}")
     for i, (tool, runs) in enumerate(tools.items()):
