@@ -211,3 +211,14 @@ def test_two_adapters_at_once_are_left_alone():
     expected = learnt(both.train())
     with accelerated(both, "causal"):
         assert_alike(learnt(both), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_stands_there_twice_is_left_alone():
+    model = adapted()
+    inner = model.get_base_model().model
+    inner.layers.append(inner.layers[0])
+    inner.config.num_hidden_layers = 3
+    expected = learnt(model)
+    with accelerated(model, "causal") as found:
+        assert not found.laid
+        assert_alike(learnt(model), expected)

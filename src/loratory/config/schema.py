@@ -156,6 +156,8 @@ class DecodeConfig(Section):
     """Forbid repeating n-grams of this size; 0 forbids nothing."""
     batch_size: Positive = 64
     """Rows answered together at most; fewer where their keys and values would not fit in 2 GiB."""
+    engine: Literal["loratory", "vllm"] = "loratory"
+    """What writes the test set's answers: Loratory's own decoding, or vLLM on a GPU."""
 
 
 class EvaluateConfig(Section):

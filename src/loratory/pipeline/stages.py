@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import Any
 
 from loratory import __version__, evaluation
@@ -134,12 +135,14 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         if base is not None:
             progress.note("Base predictions taken from the cache")
         else:
-            base = answer(loaded.model, encoder, test, config.decode, progress, "predict base")
+            told = (config.decode, progress, "predict base", served(run, loaded.spec))
+            base = answer(loaded.model, encoder, test, *told)
             cache.keep(key, base)
         found = {"base": base}
         tuned = with_adapter(loaded, adapter)
         with accelerated(tuned, loaded.spec.family, training=False):
-            found["tuned"] = answer(tuned, encoder, test, config.decode, progress, "predict tuned")
+            told = (config.decode, progress, "predict tuned", served(run, loaded.spec, adapter))
+            found["tuned"] = answer(tuned, encoder, test, *told)
         if config.evaluate.baselines:
             found |= config.task.baselines(run.examples("train"), test, config.seed)
 
@@ -182,10 +185,12 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
                 title=f"{name}, {system}",
             )
 
-        def answered(model: Any, system: str) -> list[Prediction]:
+        def answered(model: Any, system: str, adapter: Path | None = None) -> list[Prediction]:
             if not swaps:
                 return []
-            return answer(model, encoder, swaps, config.decode, progress, f"swapped rows, {system}")
+            by = served(run, loaded.spec, adapter)
+            title = f"swapped rows, {system}"
+            return answer(model, encoder, swaps, config.decode, progress, title, by)
 
         run.discard_probes()
         fingerprint, taken = models.fingerprint(loaded.spec), []
@@ -212,7 +217,7 @@ def probe(run: Run, progress: Progress = SILENT) -> None:
         with accelerated(tuned, loaded.spec.family, training=False):
             for name in items:
                 run.write_judgements("tuned", name, judged(tuned, "tuned", name))
-            run.write_swapped("tuned", answered(tuned, "tuned"))
+            run.write_swapped("tuned", answered(tuned, "tuned", adapter))
         run.record(model={"new_head": loaded.spec.family == "classifier" and loaded.new_head})
 
 
@@ -264,6 +269,14 @@ def load_base(run: Run, progress: Progress) -> Any:
     classify = config.task.kind == "classification"
     spec = models.resolve(config.model, classify=classify, progress=progress)
     return models.load(spec, config.task.choices(), config.seed)
+
+
+def served(run: Run, spec: Any, adapter: Path | None = None) -> Any:
+    """Return what writes a run's texts in the model's place: None but with another engine."""
+    from loratory.tuning.vllm import Served
+
+    texts = run.config.task.kind == "generation"
+    return Served(spec, adapter) if texts and run.config.decode.engine == "vllm" else None
 
 
 def _memory(run: Run, peak: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "vllm",
 )
 
 

@@ -14,6 +14,7 @@ from loratory.tuning.batch import padded, sorted_batches
 from loratory.tuning.encode import Encoder
 from loratory.tuning.greedy import can_decode, greedy
 from loratory.tuning.model import base_of
+from loratory.tuning.vllm import Served
 
 __all__ = ["Generated", "generate", "virtual_tokens"]
 
@@ -56,13 +57,19 @@ def generate(
     num_beams: int,
     no_repeat_ngram_size: int,
     batch_size: int,
+    served: Served | None = None,
 ) -> Iterator[Generated]:
     """Yield an answer for every prompt, batch by batch, in no particular order.
 
     Sampling and every other default that comes with a model are off: base and tuned are
-    decoded by these settings alone.
+    decoded by these settings alone. Where the same model is served by an engine, that answers,
+    greedily.
     """
     tokenizer, ends = encoder.tokenizer, frozenset(encoder.stop_ids)
+    if served is not None:
+        for row, ids in served.greedy(prompts, stops=ends, max_new_tokens=max_new_tokens):
+            yield _answer(row, ids, ends, tokenizer)
+        return
     vectors = virtual_tokens(model)
     left = encoder.spec.family == "causal"
     if left and num_beams == 1 and not vectors and can_decode(model):

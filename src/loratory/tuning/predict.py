@@ -18,6 +18,7 @@ from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.generate import generate
 from loratory.tuning.likelihood import Query, loglikelihoods
 from loratory.tuning.tokenised import tokenised
+from loratory.tuning.vllm import Served
 
 __all__ = ["predict"]
 
@@ -29,6 +30,7 @@ def predict(
     decode: DecodeConfig,
     progress: Progress,
     title: str,
+    served: Served | None = None,
 ) -> list[Prediction]:
     """Answer every example, in order.
 
@@ -39,12 +41,13 @@ def predict(
         decode: decoding settings.
         progress: hears of every batch.
         title: what is being predicted, for the progress display.
+        served: the same model, where an engine writes its texts.
     """
     model.eval()
     rows = tokenised(encoder, examples)
     progress.begin(title, len(rows))
     if encoder.task.kind == "generation":
-        return _texts(model, encoder, examples, rows, decode, progress)
+        return _texts(model, encoder, examples, rows, decode, progress, served)
     if encoder.spec.family == "classifier":
         scores = _head(model, encoder, rows, decode, progress)
     else:
@@ -62,6 +65,7 @@ def _texts(
     rows: Sequence[Encoded],
     decode: DecodeConfig,
     progress: Progress,
+    served: Served | None,
 ) -> list[Prediction]:
     found: dict[int, Prediction] = {}
     for answer in generate(
@@ -72,6 +76,7 @@ def _texts(
         num_beams=decode.num_beams,
         no_repeat_ngram_size=decode.no_repeat_ngram_size,
         batch_size=decode.batch_size,
+        served=served,
     ):
         example, row = examples[answer.row], rows[answer.row]
         found[answer.row] = Prediction(

@@ -44,6 +44,7 @@ from loratory.tuning.regularise import check_remedies
 from loratory.tuning.replay import encode_texts
 from loratory.tuning.tokenised import tokenised
 from loratory.tuning.validation import goal_for
+from loratory.tuning.vllm import check_engine
 
 __all__ = ["Preflight", "encoder_for", "preflight"]
 
@@ -104,6 +105,7 @@ def preflight(
     check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
     check_compiler(config.train.torch_compile)
+    check_engine(config.decode, spec, config.task.kind, config.method)
     check_remedies(config.remedy, spec.family, config.method)
     goal_for(config, encoder, splits["validation"])  # a wrong name is to be said now
     rows = {name: tokenised(encoder, examples) for name, examples in splits.items()}

@@ -243,12 +243,17 @@ def can_lay(model: Any, adapter: str) -> bool:
         adapter: the one that is trained.
     """
     found = plans(model) or []
-    return bool(found) and all(
-        next(plan.layer.parameters()).device.type == "cpu"
-        and "forward" not in vars(plan.layer)
-        and not getattr(plan.layer.self_attn, "attention_dropout", 0)
-        and all(can_join(modules, adapter) for modules in plan.linear)
-        for plan in found
+    each_once = len({id(plan.layer) for plan in found}) == len(found)
+    return (
+        bool(found)
+        and each_once
+        and all(
+            next(plan.layer.parameters()).device.type == "cpu"
+            and "forward" not in vars(plan.layer)
+            and not getattr(plan.layer.self_attn, "attention_dropout", 0)
+            and all(can_join(modules, adapter) for modules in plan.linear)
+            for plan in found
+        )
     )
 
 

@@ -165,6 +165,8 @@ def can_join(modules: Sequence[Any], adapter: str) -> bool:
             return False
         if any(p.requires_grad for p in linear.parameters()):
             return False
+        if type(linear.weight.data) is not Tensor:  # quantised, or of another kind
+            return False
     return len({_plain(module).weight.dtype for module in modules}) == 1
 
 
