@@ -54,10 +54,11 @@ def of_input(gradient: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> Te
         weight: w, (d,).
         inverse: 1 / rms(x), (..., 1), in float32 or what is more exact.
     """
-    exact, size = weight.to(inverse.dtype), x.shape[-1:]
+    # Beside statistics of another type than x, a CPU takes a weight of theirs, a GPU one of x's.
+    given = weight.to(inverse.dtype) if x.device.type == "cpu" else weight
     zero = torch.zeros_like(inverse)
     found: Tensor = torch.ops.aten.native_layer_norm_backward(
-        gradient, x, size, zero, inverse, exact, None, [True, False, False]
+        gradient, x, x.shape[-1:], zero, inverse, given, None, [True, False, False]
     )[0]
     mean = (gradient @ weight[:, None]).to(inverse.dtype).mul_(inverse).div_(x.shape[-1])
     return found.add_(mean.to(x.dtype))
