@@ -208,7 +208,7 @@ def test_a_head_trained_beside_an_adapter_without_effect_is_proved(name, tiny_mo
     proof = proved(*with_its_head_alone_trained(name, tiny_models, tmp_path))
     assert proof.passed, proof.problems
     assert proof.merge["changed_tensors"] == 0
-    assert proof.merge["mean_effect_of_adapter"] > 0 == proof.merge["mean_difference"]
+    assert proof.merge["mean_difference"] < 1e-6 * proof.merge["mean_effect_of_adapter"]
 
 
 def test_a_merge_that_loses_such_a_head_is_caught(tiny_models, tmp_path, monkeypatch):

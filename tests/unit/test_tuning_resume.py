@@ -92,9 +92,9 @@ def test_accumulated_steps_and_a_head_go_on_as_well(fresh, undisturbed):
 
 
 STOPPING = {
-    "max_steps": 30,
+    "max_steps": 120,  # on some processors it stops late
     "eval_steps": 1,
-    "learning_rate": 0.2,
+    "learning_rate": 0.05,
     "lr_scheduler_type": "constant",
     "warmup_steps": 0,
     "early_stopping_patience": 3,
