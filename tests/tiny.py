@@ -216,3 +216,22 @@ def shaken(model, seed: int, by: float):
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * by)
     return model
+
+
+def decoder(config, dtype=None, **more):
+    """A decoder of two layers and few numbers, from a kind of config of Llama's plan."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    return AutoModelForCausalLM.from_config(
+        config(**{**sizes, **more}), dtype=dtype or torch.float32
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
 import tiny
 from loratory.methods.base import METHODS
@@ -34,17 +34,7 @@ def found(laid):
 
 
 def decoder(config, dtype=torch.float32):
-    torch.manual_seed(0)
-    sizes = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    model = AutoModelForCausalLM.from_config(config(**sizes), dtype=dtype).eval()
-    return model.requires_grad_(False)
+    return tiny.decoder(config, dtype).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("config", [LlamaConfig, Qwen2Config])

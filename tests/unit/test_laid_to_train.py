@@ -13,6 +13,7 @@ from transformers import (
     Qwen3Config,
 )
 
+import tiny
 from loratory.methods.base import METHODS
 from loratory.methods.lora import Lora
 from loratory.tuning.batch import IGNORE
@@ -36,16 +37,7 @@ def batch(rows=ROWS):
 
 def adapted(config=LlamaConfig, dtype=torch.float64, method=None, targets="all-linear", **more):
     """A tiny decoder in training, whose adapter and biases are anything but zero."""
-    torch.manual_seed(0)
-    sizes = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    model = AutoModelForCausalLM.from_config(config(**{**sizes, **more}), dtype=torch.float32)
+    model = tiny.decoder(config, **more)
     method = method or Lora(r=3, lora_alpha=5, target_modules=targets)
     model = method.attach(model, "causal", 1)
     with torch.no_grad():
@@ -185,6 +177,7 @@ def test_an_adapter_that_is_off_or_other_precision_goes_the_plain_way(monkeypatc
 OTHERS = {
     "dropout of attention": {"attention_dropout": 0.1},
     "norms of queries and keys": {"config": Qwen3Config},
+    "windows longer than the trial": {"config": MistralConfig, "sliding_window": 64},
     "another activation": {"hidden_act": "gelu"},
     "DoRA": {"method": Lora(use_dora=True)},
     "dropout": {"method": Lora(lora_dropout=0.1)},

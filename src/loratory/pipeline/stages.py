@@ -135,14 +135,28 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
         if base is not None:
             progress.note("Base predictions taken from the cache")
         else:
-            told = (config.decode, progress, "predict base", served(run, loaded.spec))
-            base = answer(loaded.model, encoder, test, *told)
+            base = answer(
+                loaded.model,
+                encoder,
+                test,
+                config.decode,
+                progress,
+                "predict base",
+                served(run, loaded.spec),
+            )
             cache.keep(key, base)
         found = {"base": base}
         tuned = with_adapter(loaded, adapter)
         with accelerated(tuned, loaded.spec.family, training=False):
-            told = (config.decode, progress, "predict tuned", served(run, loaded.spec, adapter))
-            found["tuned"] = answer(tuned, encoder, test, *told)
+            found["tuned"] = answer(
+                tuned,
+                encoder,
+                test,
+                config.decode,
+                progress,
+                "predict tuned",
+                served(run, loaded.spec, adapter),
+            )
         if config.evaluate.baselines:
             found |= config.task.baselines(run.examples("train"), test, config.seed)
 
@@ -275,8 +289,7 @@ def served(run: Run, spec: Any, adapter: Path | None = None) -> Any:
     """Return what writes a run's texts in the model's place: None but with another engine."""
     from loratory.tuning.vllm import Served
 
-    texts = run.config.task.kind == "generation"
-    return Served(spec, adapter) if texts and run.config.decode.engine == "vllm" else None
+    return Served(spec, adapter) if run.config.decode.engine == "vllm" else None
 
 
 def _memory(run: Run, peak: int) -> dict[str, Any]:

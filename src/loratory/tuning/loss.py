@@ -9,9 +9,9 @@ prompt's are thrown away.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn import functional
@@ -36,26 +36,30 @@ __all__ = [
 
 
 _packing: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-_headless: WeakSet[Any] = WeakSet()
+_headless: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 @contextmanager
-def packing(model: Any, most: float = MOST) -> Iterator[None]:
+def _among(models: WeakKeyDictionary[Any, Any], model: Any, value: Any) -> Iterator[None]:
+    before = models.get(model)  # answering in the midst of a training asks for the same
+    models[model] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del models[model]
+        else:
+            models[model] = before
+
+
+def packing(model: Any, most: float = MOST) -> AbstractContextManager[None]:
     """Let a decoder read its batches as `pack` gives them within the context.
 
     Args:
         model: a decoder.
         most: as `pack` takes it.
     """
-    before = _packing.get(model)  # answering in the midst of a training asks for the same
-    _packing[model] = most
-    try:
-        yield
-    finally:
-        if before is None:
-            del _packing[model]
-        else:
-            _packing[model] = before
+    return _among(_packing, model, most)
 
 
 def is_packing(model: Any) -> bool:
@@ -63,16 +67,9 @@ def is_packing(model: Any) -> bool:
     return _unwrapped(model) in _packing
 
 
-@contextmanager
-def headless(model: Any) -> Iterator[None]:
+def headless(model: Any) -> AbstractContextManager[None]:
     """Let a decoder's losses be computed from its last states within the context."""
-    before = model in _headless
-    _headless.add(model)
-    try:
-        yield
-    finally:
-        if not before:
-            _headless.discard(model)
+    return _among(_headless, model, True)
 
 
 def is_headless(model: Any) -> bool:

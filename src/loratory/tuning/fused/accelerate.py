@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -75,16 +74,17 @@ def accelerated(
         attends = training and undo.enter_context(attention.product_attention(model))
         decodes = training and family == "causal"
         trial = _Trial(model)
-        heads = decodes and head.can_fuse(model.get_output_embeddings()) and trial.same(headless)
-        if heads:
-            undo.enter_context(headless(model))
+        fusing = decodes and head.can_fuse(model.get_output_embeddings())
+        heads = fusing and trial.enters(headless(model), undo)
         packs = decodes and can_pack(model, trial)
-        way = packing
-        if packs and isinstance(adapter, str) and decoder.can_lay(model, adapter):
-            way = functools.partial(_laid, adapter=adapter)
-        laid = way is not packing and trial.same(way)
-        if packs:
-            undo.enter_context(way(model) if laid else packing(model))
+        laid = (
+            packs
+            and isinstance(adapter, str)
+            and decoder.can_lay(model, adapter)
+            and trial.enters(_laid(model, adapter), undo)
+        )
+        if packs and not laid:
+            undo.enter_context(packing(model))
         yield Accelerated(
             layers=sum(len(group.layers) for group in groups),
             groups=sum(len(group.layers) > 1 for group in groups),
@@ -110,8 +110,9 @@ def can_pack(model: Any, trial: _Trial | None = None) -> bool:
         return True
     if _is_rehearsal(model):
         return False  # how much packing saves hangs on the rows
-    with attention.product_attention(model) as attends:
-        return attends and _by_token(model) and (trial or _Trial(model)).same(packing)
+    with attention.product_attention(model) as attends, ExitStack() as undo:
+        trial = trial or _Trial(model)
+        return attends and _by_token(model) and trial.enters(packing(model), undo)
 
 
 def _is_rehearsal(model: Any) -> bool:
@@ -132,21 +133,29 @@ class _Trial:
     """A decoder's losses of a few tokens, which ways of computing them are held to."""
 
     def __init__(self, model: Any) -> None:
-        self._model, self._plain = model, None
+        self._model = model
+        self._plain: Tensor | None = None
 
-    def same(self, way: Callable[[Any], AbstractContextManager[None]]) -> bool:
-        """Return whether the losses are the same within a context, by trying it."""
+    def enters(self, way: AbstractContextManager[None], undo: ExitStack) -> bool:
+        """Enter a context, to be left by `undo`; return whether the losses are the same within.
+
+        Where they are not, or cannot be computed, it is left at once.
+        """
         if _is_rehearsal(self._model):
+            undo.enter_context(way)
             return True
         weight = next(self._model.parameters())
-        try:
-            if self._plain is None:
-                self._plain = self._losses(weight.device)
-            with way(self._model):
-                found = self._losses(weight.device)
-        except (TypeError, ValueError, RuntimeError):
-            return False
-        return is_near(found, self._plain, weight.dtype)
+        with ExitStack() as tried:
+            try:
+                if self._plain is None:
+                    self._plain = self._losses(weight.device)
+                tried.enter_context(way)
+                same = is_near(self._losses(weight.device), self._plain, weight.dtype)
+            except (AttributeError, TypeError, ValueError, RuntimeError):
+                same = False
+            if same:
+                undo.enter_context(tried.pop_all())
+        return same
 
     def _losses(self, device: torch.device) -> Tensor:
         generator = torch.Generator().manual_seed(0)

@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from loratory.tuning.fused.products import Kept, products, products_backward
+from loratory.tuning.fused.products import Kept, Way, products, products_backward
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, spread
 
@@ -39,31 +39,21 @@ class _Products(torch.autograd.Function):  # type: ignore[misc]
     """softmax(s Q Kᵀ + mask) V, with the backward pass written out."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Tensor | None,
-        causal: bool,
-        s: float,
-        dropout: float,
-    ) -> Tensor:
-        found, kept = products(q, k, v, mask, causal, s, dropout)
-        ctx.causal, ctx.scaling, ctx.grown = causal, s, 1 / (1 - dropout)
-        ctx.kept = len(kept.chances)
-        ctx.save_for_backward(q, k, v, mask, *kept.chances, *kept.places)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, way: Way) -> Tensor:
+        found, kept = products(q, k, v, way)
+        ctx.way, ctx.kept = way._replace(mask=None), len(kept.chances)
+        ctx.save_for_backward(q, k, v, way.mask, *kept.chances, *kept.places)
         return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask, *rest = ctx.saved_tensors
-        kept = Kept(rest[: ctx.kept], rest[ctx.kept :])
-        if kept.places:
-            gradient = gradient * ctx.grown
+        way, kept = ctx.way._replace(mask=mask), Kept(rest[: ctx.kept], rest[ctx.kept :])
+        if way.dropout:
+            gradient = gradient * (1 / (1 - way.dropout))
         to = (q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape))
-        products_backward(gradient, q, k, v, mask, ctx.causal, ctx.scaling, kept, to)
-        return *to, None, None, None, None
+        products_backward(gradient, q, k, v, way, kept, to)
+        return *to, None
 
 
 def attention(
@@ -94,7 +84,7 @@ def attention(
     if mask is not None:
         mask = _added(mask, q.dtype).expand(rows, shared, length, seen).flatten(0, 1)
     s = 1 / math.sqrt(width) if scaling is None else scaling
-    found: Tensor = _Products.apply(grouped, keys, values, mask, causal, s, dropout)
+    found: Tensor = _Products.apply(grouped, keys, values, Way(s, causal, mask, dropout))
     return found.view(rows, heads, length, width)
 
 

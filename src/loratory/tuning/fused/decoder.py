@@ -12,7 +12,7 @@ whatever else a model is given goes the plain way. That a model computes the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from loratory.tuning.fused import lora
 from loratory.tuning.fused.joint import Joint, can_join, refresh
-from loratory.tuning.fused.norm import normalised, of_input
-from loratory.tuning.fused.plan import Norm, Plan, plans
-from loratory.tuning.fused.products import Kept, products, products_backward
+from loratory.tuning.fused.norm import of_input
+from loratory.tuning.fused.plan import Plan, plans
+from loratory.tuning.fused.products import Kept, Way, products, products_backward
+from loratory.tuning.fused.rotary import rotate, rotate_back, turns
 from loratory.tuning.packing import Layout
 
 __all__ = ["can_lay", "laid_to_train"]
@@ -42,23 +43,23 @@ class _Layer:
         self.joints = [Joint(modules, adapter) for modules in plan.linear]
         self.qkv, self.out, self.gated, self.down = self.joints
         attend = plan.layer.self_attn
-        self.width, self.scaling = attend.head_dim, attend.scaling
+        self.width, self.way = attend.head_dim, Way(attend.scaling, causal=True)
         few = self.qkv.given // self.width // (attend.num_key_value_groups + 2)
         self.groups = (few * attend.num_key_value_groups, few, few)
         """Heads of queries, keys and values."""
 
-    def put_in(self, first: Callable[[], None]) -> None:
+    def put_in(self, outdated: Sequence[Joint]) -> None:
         """Let the layer compute by this one where rows are packed.
 
         Args:
-            first: called before.
+            outdated: joints whose trained numbers may have changed when it is called.
         """
         plain = self.plan.layer.forward
 
         def forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
             if args or not self._applies(x, kwargs):
                 return plain(x, *args, **kwargs)
-            first()
+            refresh(outdated)
             trained = [one for part in self.joints for one in part.trained]
             layout, positions = kwargs["packed"], kwargs["position_embeddings"]
             return _Function.apply(x[0], self, layout, *positions, *trained)[None]
@@ -90,15 +91,18 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any, x: Tensor, layer: _Layer, layout: Layout, cos: Tensor, sin: Tensor, *_: Tensor
     ) -> Tensor:
-        inverse, h = _normed(x, layer.plan.before, layer.qkv)
+        h, few = layer.qkv.input(x), layer.groups[2]
+        inverse = layer.plan.before.write(x, h[:, : layer.qkv.read])
         qkv, inner = layer.qkv.forward(h)
-        turn = _turn(cos, sin)
-        q, k, v = _in_rows(layer, layout, _rotated(layer, qkv, turn))
-        found, kept = products(q, k, v, None, True, layer.scaling)
+        turn, states = turns(cos, sin), qkv.view(len(x), -1, layer.width)
+        rotate(states[:, :-few], *turn)
+        q, k, v = _in_rows(layer, layout, states)
+        found, kept = products(q, k, v, layer.way)
         seen = layer.out.input(x)
         seen[:, : layer.out.read] = _as_tokens(layer, layout, found)
         mid, inner_seen = layer.out.forward(seen, x)
-        inverse_mid, g = _normed(mid, layer.plan.between, layer.gated)
+        g = layer.gated.input(mid)
+        inverse_mid = layer.plan.between.write(mid, g[:, : layer.gated.read])
         both, inner_g = layer.gated.forward(g)
         half = both.shape[1] // 2
         bent, wide = nn.functional.silu(both[:, :half]), layer.down.input(x)
@@ -149,36 +153,13 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         return of_x, None, None, None, None, *of_first, *of_out, *of_gated, *of_down
 
 
-def _normed(x: Tensor, norm: Norm, to: Joint) -> tuple[Tensor, Tensor]:
-    """Return 1 / rms, (N, 1), and the normalised x with room behind it."""
-    normal, inverse = normalised(x, norm.eps)
-    found = to.input(x)
-    torch.mul(normal, norm.weight, out=found[:, : to.read])
-    return inverse, found
-
-
-def _turn(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what rotates by `x cos + roll(x) sin`, (N, 1, D) each, of (1, N, D)."""
-    half = sin.shape[-1] // 2
-    return cos[0][:, None], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)[:, None]
-
-
-def _rotated(layer: _Layer, qkv: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate queries and keys, in place, and return them with the values, (N, heads, D)."""
-    cos, sin = turn
-    states = qkv.view(len(qkv), -1, layer.width)
-    turned = states[:, : -layer.groups[2]]
-    torch.addcmul(turned * cos, turned.roll(layer.width // 2, -1), sin, out=turned)
-    return states
-
-
-def _in_rows(layer: _Layer, layout: Layout, states: Tensor) -> tuple[Tensor, ...]:
+def _in_rows(layer: _Layer, layout: Layout, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return q, (B K, G, T, D), k and v, (B K, T, D), of (N, heads, D)."""
     out, _ = layout.indices(*layer.groups)
     return _apart(layer, layout, states.view(-1, layer.width).index_select(0, out))
 
 
-def _apart(layer: _Layer, layout: Layout, vectors: Tensor) -> tuple[Tensor, ...]:
+def _apart(layer: _Layer, layout: Layout, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows, length = layout.places.shape
     q, k, v = vectors.split([heads * rows * length for heads in layer.groups])
     shape = (rows * layer.groups[1], -1, length, layer.width)
@@ -214,9 +195,8 @@ def _attention_backward(
     given = layout.own_indices(layer.groups[0])
     of_found = gradient.view(-1, width).index_select(0, given).view_as(q)
     of_rows = q.new_empty((q.numel() + k.numel() + v.numel()) // width, width)
-    parts = _apart(layer, layout, of_rows)
-    to = (parts[0], parts[1], parts[2])
-    products_backward(of_found, q, k, v, None, True, layer.scaling, kept, to)
+    to = _apart(layer, layout, of_rows)
+    products_backward(of_found, q, k, v, layer.way, kept, to)
     _, back = layout.indices(*layer.groups)
     states = of_rows.index_select(0, back).view(-1, sum(layer.groups), width)
     if layout.prefix:  # every row has looked at it
@@ -225,12 +205,9 @@ def _attention_backward(
             looked = part.view(rows, heads, -1, width)[:, :, : layout.prefix]
             states[: layout.prefix, first : first + heads] = looked.sum(dim=0).transpose(0, 1)
             first += heads
-    cos, sin = turn
-    found = layer.qkv.output(states)
-    split, few = found[:, : layer.qkv.given].view(len(found), -1, width), layer.groups[2]
-    turned = states[:, :-few]
-    back_turned = turned.roll(width // 2, -1)
-    torch.addcmul(turned * cos, back_turned, sin, value=-1, out=split[:, :-few])
+    found, few = layer.qkv.output(states), layer.groups[2]
+    split = found[:, : layer.qkv.given].view(len(found), -1, width)
+    rotate_back(states[:, :-few], *turn, out=split[:, :-few])
     split[:, -few:] = states[:, -few:]
     return found
 
@@ -266,19 +243,11 @@ def laid_to_train(model: Any, adapter: str) -> Iterator[None]:
         adapter: the one that is trained.
     """
     joints: list[Joint] = []
-
-    def first() -> None:
-        # What is trained changes between the passes, and at no time within one.
-        refresh(joints)
-
     with ExitStack() as undo:
         for number, plan in enumerate(plans(model) or []):
             layer = _Layer(plan, adapter)
             undo.callback(layer.take_out)
-            layer.put_in(_nothing if number else first)
+            # What is trained changes between the passes through all layers, and never within one.
+            layer.put_in([] if number else joints)
             joints += layer.joints
         yield
-
-
-def _nothing() -> None:
-    pass

@@ -76,13 +76,7 @@ class Joint:
                 self.parts.append(_Part(one, ranks, outputs, self._a[ranks], b, own))
                 top = ranks.stop
             left = outputs.stop
-        self._bias = None
-        if any(linear.bias is not None for linear in self._linear):
-            zeros = weight.new_zeros(self.given).split([len(m.weight) for m in self._linear])
-            each = zip(self._linear, zeros, strict=True)
-            self._bias = torch.cat(
-                [zero if m.bias is None else m.bias.detach() for m, zero in each]
-            )
+        self._bias = lora.joint_bias(self._linear)
 
     def put_back(self) -> None:
         """Give the modules weights of their own again."""
@@ -146,6 +140,8 @@ class Joint:
 def refresh(joints: Sequence[Joint]) -> None:
     """Let joints take the trained numbers as they are now, rounded to the weights' type."""
     parts = [part for joint in joints for part in joint.parts]
+    if not parts:
+        return
     with torch.no_grad():
         b = torch._foreach_mul(
             [part.factors.b for part in parts], [part.factors.scaling for part in parts]

@@ -12,7 +12,7 @@ layers are plain linear ones, with or without LoRA. That one computes the same i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,10 +25,10 @@ from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
 from loratory.tuning.fused.attention import attention
 from loratory.tuning.fused.near import is_near
-from loratory.tuning.fused.norm import normalised
 from loratory.tuning.fused.plan import Norm, Plan, plans
+from loratory.tuning.fused.rotary import rotate, turns
 from loratory.tuning.fused.rows import Asked, Rows
-from loratory.tuning.fused.stacked import BLOCK, Gated, Narrow, Wide, gated, narrow, wide
+from loratory.tuning.fused.stacked import Gated, Narrow, Wide, blocks, parts
 from loratory.tuning.model import base_of
 from loratory.tuning.packing import Layout, collect, pack, spread
 
@@ -140,17 +140,14 @@ class Layers:
         self, ids: Tensor, positions: Tensor, attend: Any, last: Tensor | None = None
     ) -> Tensor:
         """Return the last states of tokens, (N, d), or of those that are true in `last`, (N,)."""
-        inner, half = self._model.model, self._width // 2
+        inner = self._model.model
         x = inner.embed_tokens(ids)
-        cos, sin = (part.view(len(x), 1, -1) for part in inner.rotary_emb(x, positions[None]))
-        sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        cos, sin = turns(*inner.rotary_emb(x, positions[None]))
         for number, layer in enumerate(self._layers):
             qkv = layer.qkv(_normed(x, layer.before, layer.qkv)).view(len(x), -1, self._width)
             shared = qkv.shape[1] // (self._shared + 2)
-            for rows in _blocks(x):
-                turned = qkv[rows, :-shared]
-                across = turned.roll(half, -1)
-                torch.addcmul(turned * cos[rows], across, sin[rows], out=turned)
+            for rows in blocks(x):
+                rotate(qkv[rows, :-shared], cos[rows], sin[rows])
             seen = attend(number, *qkv.split([qkv.shape[1] - 2 * shared, shared, shared], dim=1))
             if last is not None and number == len(self._layers) - 1:
                 x, seen = x[last], seen[last]
@@ -166,15 +163,9 @@ class Layers:
 def _normed(x: Tensor, norm: Norm, to: Wide) -> Tensor:
     """Return the normalised x as an input of layers."""
     found = to.input(x)
-    for rows in _blocks(x):
-        torch.mul(normalised(x[rows], norm.eps)[0], norm.weight, out=found[rows, : x.shape[1]])
+    for rows in blocks(x):
+        norm.write(x[rows], found[rows, : x.shape[1]])
     return found
-
-
-def _blocks(x: Tensor) -> Iterator[slice]:
-    """Yield the tokens that are taken through several passes before the next ones."""
-    for start in range(0, len(x), BLOCK):
-        yield slice(start, start + BLOCK)
 
 
 def laid_out(model: Any, *, few: bool = True) -> Layers | None:
@@ -207,12 +198,19 @@ def laid_out(model: Any, *, few: bool = True) -> Layers | None:
 def _laid(plan: Plan, adapter: str | None, few: bool) -> _Layer | None:
     if type(plan.layer.mlp.act_fn) not in (nn.SiLU, SiLUActivation):
         return None
-    qkv = wide(plan.qkv, adapter, few=few)
-    out, down = (narrow(modules, adapter, few=few) for modules in (plan.out, plan.down))
-    both = gated(plan.gated, adapter, few=few)
-    if qkv is None or out is None or both is None or down is None:
+    known = [parts(modules, adapter) for modules in (plan.qkv, plan.out, plan.gated, plan.down)]
+    plain = [each for each in known if each is not None]
+    if len(plain) < len(known):
         return None
-    return _Layer(plan.before, qkv, out, plan.between, both, down)
+    qkv, out, gated, down = plain
+    return _Layer(
+        plan.before,
+        Wide.of(qkv, few=few),
+        Narrow.of(out, few=few),
+        plan.between,
+        Gated.of(gated, few=few),
+        Narrow.of(down, few=few),
+    )
 
 
 def _is_same(model: Any, layers: Layers) -> bool:

@@ -21,7 +21,7 @@ from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "product"]
+__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "joint_bias", "product"]
 
 NARROW = range(576, 640)
 SLOW = range(513, 1152)
@@ -109,6 +109,15 @@ class _FusedLora(torch.autograd.Function):  # type: ignore[misc]
         if of_x is not None:
             of_x = of_x.addmm_(inner, a).view(ctx.shape)
         return of_x, None, *of_a, *of_b
+
+
+def joint_bias(layers: Sequence[nn.Linear]) -> Tensor | None:
+    """Return the biases of linear layers one after another, 0 where one has none; None if all."""
+    if all(layer.bias is None for layer in layers):
+        return None
+    zeros = [layer.weight.new_zeros(layer.out_features) for layer in layers]
+    each = zip(layers, zeros, strict=True)
+    return torch.cat([zero if layer.bias is None else layer.bias for layer, zero in each]).detach()
 
 
 def product(x: Tensor, weight: Tensor, out: Tensor | None = None, *, add: bool = False) -> Tensor:

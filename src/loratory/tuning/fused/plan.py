@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from loratory.tuning.fused import norm
@@ -25,6 +26,12 @@ class Norm(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """Return a new tensor of x's shape and type."""
         return norm.normalised(x, self.eps)[0].mul_(self.weight)
+
+    def write(self, x: Tensor, out: Tensor) -> Tensor:
+        """Write the normalised x, (N, d), to `out`, and return 1 / rms, (N, 1)."""
+        normal, inverse = norm.normalised(x, self.eps)
+        torch.mul(normal, self.weight, out=out)
+        return inverse
 
 
 class Plan(NamedTuple):

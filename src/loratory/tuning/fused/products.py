@@ -19,12 +19,24 @@ from torch import Tensor
 
 from loratory.tuning.fused.dropout import kept_places
 
-__all__ = ["Kept", "products", "products_backward"]
+__all__ = ["Kept", "Way", "products", "products_backward"]
 
 BLOCK_BYTES = 2**24
 """Scores that are formed at a time, about: from 32 MiB on glibc maps new pages for each."""
 KEPT = 4
 """Scores are kept up to so many times the size of the queries."""
+
+
+class Way(NamedTuple):
+    """What attention is besides queries, keys and values."""
+
+    scaling: float
+    causal: bool = False
+    """No token looks ahead, and there is no mask."""
+    mask: Tensor | None = None
+    """(N, T, S), added to the scores."""
+    dropout: float = 0.0
+    """Share of the softmax's values that are left out."""
 
 
 class Kept(NamedTuple):
@@ -36,30 +48,20 @@ class Kept(NamedTuple):
     """0 where a block's chances were left out, and 1 elsewhere; none without dropout."""
 
 
-def products(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    causal: bool,
-    s: float,
-    dropout: float = 0.0,
-) -> tuple[Tensor, Kept]:
+def products(q: Tensor, k: Tensor, v: Tensor, way: Way) -> tuple[Tensor, Kept]:
     """Return softmax(s Q Kᵀ + mask) V, (N, G, T, D), and what the backward pass reads.
 
     Args:
         q: (N, G, T, D), the queries that share a key head.
         k: (N, S, D).
         v: (N, S, D).
-        mask: (N, T, S), added to the scores.
-        causal: no token looks ahead, and there is no mask.
-        s: scaling.
-        dropout: share of the softmax's values that are left out.
+        way: how they attend.
     """
+    dropout = way.dropout
     parts, kept = [], Kept([], [])
     size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1]
-    for block in _blocks(q, k, causal):
-        chances = _chances(q, k, mask, block, causal, s)
+    for block in _blocks(q, k, way.causal):
+        chances = _chances(q, k, way, block)
         if size <= KEPT * q.numel():
             kept.chances.append(chances)
         if dropout:
@@ -76,9 +78,7 @@ def products_backward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Tensor | None,
-    causal: bool,
-    s: float,
+    way: Way,
     kept: Kept,
     to: tuple[Tensor, Tensor, Tensor],
 ) -> None:
@@ -89,14 +89,12 @@ def products_backward(
         q: as `products` took it.
         k: as `products` took it.
         v: as `products` took it.
-        mask: as `products` took it.
-        causal: as `products` took it.
-        s: as `products` took it.
+        way: as `products` took it.
         kept: what `products` gave.
         to: what is written.
     """
-    of_q, of_k, of_v = to
-    blocks = list(_blocks(q, k, causal))
+    (of_q, of_k, of_v), s = to, way.scaling
+    blocks = list(_blocks(q, k, way.causal))
     if len(blocks) > 1:
         of_k.zero_()
         of_v.zero_()
@@ -105,7 +103,7 @@ def products_backward(
         asked, back = _stacked(q, start, stop), _stacked(gradient, start, stop)
         places = kept.places[number] if kept.places else None
         made = kept.chances
-        given = made[number] if made else _chances(q, k, mask, block, causal, s)
+        given = made[number] if made else _chances(q, k, way, block)
         left = given if places is None else given * places
         of_given = torch.bmm(back, v[:, :seen].transpose(1, 2))
         if places is not None:
@@ -133,15 +131,9 @@ def _blocks(q: Tensor, k: Tensor, causal: bool) -> Iterator[tuple[int, int, int]
         yield start, stop, stop if causal else seen
 
 
-def _chances(
-    q: Tensor,
-    k: Tensor,
-    mask: Tensor | None,
-    block: tuple[int, int, int],
-    causal: bool,
-    scaling: float,
-) -> Tensor:
+def _chances(q: Tensor, k: Tensor, way: Way, block: tuple[int, int, int]) -> Tensor:
     """Return softmax of a block's scores, shape (N, G · queries, keys)."""
+    scaling, causal, mask, _ = way
     start, stop, seen = block
     asked, keys = _stacked(q, start, stop), k[:, :seen].transpose(1, 2)
     if causal and not start:  # the bias is added by the product itself

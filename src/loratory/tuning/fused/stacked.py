@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from loratory.tuning.fused import lora
 
-__all__ = ["BLOCK", "Gated", "Narrow", "Wide", "gated", "narrow", "wide"]
+__all__ = ["Gated", "Narrow", "Parts", "Wide", "blocks", "parts"]
 
 BLOCK = 704
 """Rows that pass after pass is done with, so that they stay where a processor reads fastest."""
@@ -20,6 +20,18 @@ ROOM = 32
 faster for it."""
 USUAL = 32
 """Rows that a weight is laid out for: those of a batch of answers."""
+
+
+class Parts(NamedTuple):
+    """Linear layers of one input, and their adapters."""
+
+    weight: Tensor
+    """(out, in)."""
+    bias: Tensor | None
+    a: Tensor
+    """(R, in)."""
+    b: Tensor
+    """(out, R), scaled, each adapter's beside its own layer's rows."""
 
 
 class Narrow(NamedTuple):
@@ -31,6 +43,12 @@ class Narrow(NamedTuple):
     """(out,)."""
     update: Tensor
     """(s B)ᵀ, (R, out)."""
+
+    @classmethod
+    def of(cls, parts: Parts, *, few: bool) -> Narrow:
+        """Return the layers as one; `few`: mostly some tens of rows are given, not a thousand."""
+        weight = torch.cat([parts.weight, parts.a])
+        return cls(_kept(weight) if few else weight, parts.bias, parts.b.T.contiguous())
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out) of (N, in)."""
@@ -52,6 +70,12 @@ class Wide(NamedTuple):
     """(out,)."""
     a: Tensor
     """Aᵀ, (in, R)."""
+
+    @classmethod
+    def of(cls, parts: Parts, *, few: bool) -> Wide:
+        """Return the layers as one; `few`: mostly some tens of rows are given, not a thousand."""
+        weight = torch.cat([parts.weight, parts.b], dim=1)
+        return cls(_kept(weight) if few else weight, parts.bias, parts.a.T.contiguous())
 
     def input(self, like: Tensor) -> Tensor:
         """Return room for an input of N rows, (N, in + R), of which the first `in` are to fill."""
@@ -77,6 +101,15 @@ class Gated(NamedTuple):
     apart: tuple[Tensor, Tensor] | None
     """The weights of each, as oneDNN keeps them, where it applies what follows to the product."""
 
+    @classmethod
+    def of(cls, parts: Parts, *, few: bool) -> Gated:
+        """Return gate and up as one; `few`: mostly some tens of rows are given, not a thousand."""
+        both = Wide.of(parts, few=False)
+        if not few or not _keeps(both.weight):
+            return cls(both, None)
+        gate, up = (_kept(part.contiguous()) for part in both.weight.tensor_split(2))
+        return cls(both._replace(weight=both.weight[:0]), (gate, up))
+
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out / 2) of what `both.input` made, filled."""
         if self.apart is not None:
@@ -88,71 +121,19 @@ class Gated(NamedTuple):
             return found
         gates, ups = self.both(x).tensor_split(2, dim=1)
         found = torch.empty_like(gates, memory_format=torch.contiguous_format)
-        for start in range(0, len(x), BLOCK):
-            rows = slice(start, start + BLOCK)
+        for rows in blocks(x):
             torch.mul(functional.silu(gates[rows]), ups[rows], out=found[rows])
         return found
 
 
-class _Parts(NamedTuple):
-    """Linear layers of one input, and their adapters."""
-
-    weight: Tensor
-    """(out, in)."""
-    bias: Tensor | None
-    a: Tensor
-    """(R, in)."""
-    b: Tensor
-    """(out, R), scaled, each adapter's beside its own layer's rows."""
-
-
-def narrow(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Narrow | None:
-    """Return layers of one input as one; None where one is more than linear with plain LoRA.
-
-    Args:
-        modules: of a model.
-        adapter: the one that answers, if any.
-        few: mostly few rows are given at a time, some tens and not a thousand.
-    """
-    parts = _parts(modules, adapter)
-    if parts is None:
-        return None
-    whole = torch.cat([parts.weight, parts.a])
-    return Narrow(_kept(whole) if few else whole, parts.bias, parts.b.T.contiguous())
-
-
-def wide(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Wide | None:
-    """Return layers of one input as one; None where one is more than linear with plain LoRA.
-
-    Args:
-        modules: of a model.
-        adapter: the one that answers, if any.
-        few: mostly few rows are given at a time, some tens and not a thousand.
-    """
-    parts = _parts(modules, adapter)
-    if parts is None:
-        return None
-    whole = torch.cat([parts.weight, parts.b], dim=1)
-    return Wide(_kept(whole) if few else whole, parts.bias, parts.a.T.contiguous())
-
-
-def gated(modules: Sequence[Any], adapter: str | None, *, few: bool = True) -> Gated | None:
-    """Return a gated layer's two as one; None where one is more than linear with plain LoRA.
-
-    Args:
-        modules: gate and up, of as many outputs each.
-        adapter: the one that answers, if any.
-        few: mostly few rows are given at a time, some tens and not a thousand.
-    """
-    both = wide(modules, adapter, few=False)
-    if both is None or not few or not _keeps(both.weight):
-        return None if both is None else Gated(both, None)
-    gate, up = (_kept(part.contiguous()) for part in both.weight.tensor_split(2))
-    return Gated(both._replace(weight=both.weight[:0]), (gate, up))
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator,unused-ignore]
-def _parts(modules: Sequence[Any], adapter: str | None) -> _Parts | None:
+def parts(modules: Sequence[Any], adapter: str | None) -> Parts | None:
+    """Return linear layers of one input; None where one is more than linear with plain LoRA.
+
+    Args:
+        modules: of a model.
+        adapter: the one that answers, if any.
+    """
     plain, factors = [], []
     for module in modules:
         update = None
@@ -167,11 +148,6 @@ def _parts(modules: Sequence[Any], adapter: str | None) -> _Parts | None:
         plain.append(module)
         factors.append(update)
     weight = torch.cat([module.weight for module in plain])
-    bias = None
-    if any(module.bias is not None for module in plain):
-        zeros = [module.weight.new_zeros(len(module.weight)) for module in plain]
-        each = zip(plain, zeros, strict=True)
-        bias = torch.cat([zero if module.bias is None else module.bias for module, zero in each])
     ranks = sum(len(one.a) for one in factors if one is not None)
     room = -(-ranks // ROOM) * ROOM
     a, b = weight.new_zeros(room, weight.shape[1]), weight.new_zeros(len(weight), room)
@@ -183,7 +159,13 @@ def _parts(modules: Sequence[Any], adapter: str | None) -> _Parts | None:
             b[left:right, top : top + len(one.a)] = one.b * one.scaling
             top += len(one.a)
         left = right
-    return _Parts(weight, bias, a, b)
+    return Parts(weight, lora.joint_bias(plain), a, b)
+
+
+def blocks(x: Tensor) -> Iterator[slice]:
+    """Yield the rows that are taken through several passes before the next ones."""
+    for start in range(0, len(x), BLOCK):
+        yield slice(start, start + BLOCK)
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
