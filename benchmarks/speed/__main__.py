@@ -29,6 +29,7 @@ import torch
 from peft import PeftModel
 
 from benchmarks.speed.tables import RESULTS, keep, table
+from benchmarks.speed.training import LORA
 from loratory.cache import cache_dir
 from loratory.config import from_mapping
 from loratory.metrics.rouge import RougeScorer
@@ -156,17 +157,23 @@ def gemm_peak() -> float:
 def useful(spec: Resolved, rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the operations that one pass over the rows needs, forward and backward.
 
-    Two for each weight and token forward, and two backward, as frozen weights need no gradient of
-    their own; the head's only where a token is supervised; LoRA's and attention's are left out.
+    Two for each frozen weight and token forward, and two backward; two more for each number of the
+    adapter, which needs a gradient of its own; the head's only where a token is supervised; and
+    attention's products, of what a token may look at (as in PaLM, arXiv 2204.02311, appendix B,
+    which counts what lies ahead as well).
     """
     config = spec.config
     width, inner = config.hidden_size, config.intermediate_size
     keys = config.num_key_value_heads * width // config.num_attention_heads
-    layer = 2 * width * width + 2 * width * keys + 3 * width * inner
-    tokens = sum(len(row["prompt_ids"]) + len(row["completion_ids"]) for row in rows)
+    shapes = [(width, width), (width, keys), (width, keys), (width, width)]
+    shapes += [(width, inner), (width, inner), (inner, width)]
+    frozen = sum(wide * high for wide, high in shapes)
+    trained = sum(LORA["r"] * (wide + high) for wide, high in shapes)
+    lengths = [len(row["prompt_ids"]) + len(row["completion_ids"]) for row in rows]
     spoken = sum(len(row["completion_ids"]) for row in rows)
-    body = config.num_hidden_layers * layer * tokens
-    return float(4 * (body + spoken * width * config.vocab_size))
+    layer = (4 * frozen + 6 * trained) * sum(lengths)
+    layer += 6 * width * sum(length**2 for length in lengths)
+    return float(config.num_hidden_layers * layer + 4 * spoken * width * config.vocab_size)
 
 
 def once(work: str, tool: str, task: Path, out: Path) -> dict[str, Any]:

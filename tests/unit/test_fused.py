@@ -18,7 +18,16 @@ from loratory.methods.lora import Lora
 from loratory.tuning import head
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fused import accelerated, attention, decoder, dropout, lora, norm, products
+from loratory.tuning.fused import (
+    accelerated,
+    attention,
+    decoder,
+    dropout,
+    gemm,
+    lora,
+    norm,
+    products,
+)
 from loratory.tuning.loss import loss_sum, losses, packing, supervised_logits
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
@@ -426,17 +435,18 @@ def test_losses_from_states_do_not_hang_on_the_size_of_a_block(monkeypatch):
 @pytest.mark.parametrize("tokens", [512, 513, 704, 705, 831, 832, 1151, 1152])
 def test_a_product_in_parts_is_the_product(tokens, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(lora, "DEEP", 63)
-    monkeypatch.setattr(lora, "LONG", 64)
+    monkeypatch.setattr(gemm, "has_tiles", lambda: True)
+    monkeypatch.setattr(gemm, "DEEP", 63)
+    monkeypatch.setattr(gemm, "LONG", 64)
     generator = torch.Generator().manual_seed(tokens)
     x = torch.randn(tokens, 64, generator=generator).bfloat16()
     weight = torch.randn(64, 576, generator=generator).bfloat16()
-    torch.testing.assert_close(lora.product(x, weight), x @ weight, rtol=2e-2, atol=5e-2)
+    torch.testing.assert_close(gemm.product(x, weight), x @ weight, rtol=2e-2, atol=5e-2)
     start = torch.ones(tokens, 576).bfloat16()
-    found = lora.product(x, weight, start.clone(), add=True)
+    found = gemm.product(x, weight, start.clone(), add=True)
     torch.testing.assert_close(found, start + x @ weight, rtol=2e-2, atol=1e-1)
     out = torch.full_like(start, torch.nan)
-    assert lora.product(x, weight, out) is out
+    assert gemm.product(x, weight, out) is out
     torch.testing.assert_close(out, x @ weight, rtol=2e-2, atol=5e-2)
 
 
@@ -513,3 +523,42 @@ def test_dropout_draws_while_training_and_is_torchs_again_afterwards(name, tiny_
         torch.testing.assert_close(gradient, left / (1 - module.p))
         assert torch.equal(module.eval()(x), x)
     assert all("forward" not in vars(module) for module in plain)
+
+
+def test_a_product_by_a_kept_weight_is_the_product(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(48, 40, generator=generator).bfloat16()
+    for tiles in (True, False):
+        monkeypatch.setattr(gemm, "has_tiles", lambda tiles=tiles: tiles)
+        few = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        assert gemm.keeps(weight, few=True) == few
+        assert gemm.keeps(weight, few=False) == (few and not tiles)
+        assert not gemm.keeps(weight.float(), few=True)
+        assert not gemm.keeps(weight.to("meta"), few=True)
+    if not few:
+        pytest.skip("this processor knows no products of bfloat16")
+    for whole in (weight, weight.T):
+        there = gemm.kept(whole)
+        for rows in (1, 7, 700):
+            x = torch.randn(rows, whole.shape[1], generator=generator).bfloat16()
+            add = torch.randn(rows, len(whole), generator=generator).bfloat16()
+            exact, before = x.float() @ whole.float().T, add.clone()
+            found = gemm.kept_product(x, there), gemm.kept_product(x, there, add)
+            torch.testing.assert_close(found[0].float(), exact, rtol=1e-2, atol=5e-2)
+            torch.testing.assert_close(found[1].float(), exact + add, rtol=1e-2, atol=5e-2)
+            assert torch.equal(add, before)
+
+
+def test_rows_are_made_even_where_that_adds_little():
+    for length, even in ((31, 32), (29, 29), (32, 32), (150, 160), (130, 130)):
+        ids = torch.arange(2 * length).view(2, length)
+        keep = torch.zeros_like(ids, dtype=torch.bool)
+        keep[:, -1], keep[1, length // 2] = True, True
+        inputs, kept = pack(ids, keep, 1.0, evened=True)
+        plain, expected = pack(ids, keep, 1.0)
+        assert inputs["packed"].places.shape == (2, even)
+        assert torch.equal(kept, expected)
+        assert torch.equal(inputs["input_ids"], plain["input_ids"])
+        assert torch.equal(inputs["position_ids"], plain["position_ids"])
+        at = inputs["packed"].places[:, :length]
+        assert torch.equal(inputs["input_ids"][0][at], ids)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from loratory.tuning.fused import lora
-from loratory.tuning.fused.joint import Joint, can_join, refresh
+from loratory.tuning.fused.joint import Joint, can_join, joint, refresh
 from loratory.tuning.fused.norm import of_input
 from loratory.tuning.fused.plan import Plan, plans
 from loratory.tuning.fused.products import Kept, Way, products, products_backward
@@ -40,7 +40,7 @@ class _Layer:
 
     def __init__(self, plan: Plan, adapter: str) -> None:
         self.plan, self._adapter = plan, adapter
-        self.joints = [Joint(modules, adapter) for modules in plan.linear]
+        self.joints = [joint(modules, adapter) for modules in plan.linear]
         self.qkv, self.out, self.gated, self.down = self.joints
         attend = plan.layer.self_attn
         self.width, self.way = attend.head_dim, Way(attend.scaling, causal=True)
@@ -98,8 +98,7 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         rotate(states[:, :-few], *turn)
         q, k, v = _in_rows(layer, layout, states)
         found, kept = products(q, k, v, layer.way)
-        seen = layer.out.input(x)
-        seen[:, : layer.out.read] = _as_tokens(layer, layout, found)
+        seen = layer.out.as_input(_as_tokens(layer, layout, found))
         mid, inner_seen = layer.out.forward(seen, x)
         g = layer.gated.input(mid)
         inverse_mid = layer.plan.between.write(mid, g[:, : layer.gated.read])
@@ -110,8 +109,8 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         y, inner_wide = layer.down.forward(wide, mid)
         ctx.layer, ctx.layout = layer, layout
         ctx.save_for_backward(
-            *(x, inverse, h, inner, *turn, q, k, v, seen, inner_seen),
-            *(mid, inverse_mid, g, inner_g, both, bent, wide, inner_wide),
+            *(x, inverse, inner, *turn, q, k, v, seen, inner_seen),
+            *(mid, inverse_mid, inner_g, both, bent, inner_wide),
             *kept.chances,
         )
         return y
@@ -119,37 +118,35 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         layer, saved = ctx.layer, ctx.saved_tensors
-        x, inverse, h, inner, cos, sin, q, k, v, seen, inner_seen = saved[:11]
-        mid, inverse_mid, g, inner_g, both, bent, wide, inner_wide, *chances = saved[11:]
+        x, inverse, inner, cos, sin, q, k, v, seen, inner_seen = saved[:10]
+        mid, inverse_mid, inner_g, both, bent, inner_wide, *chances = saved[10:]
+        before, between = layer.plan.before.weight, layer.plan.between.weight
 
-        of_y = layer.down.output(gradient)
-        of_y[:, : layer.down.given] = gradient
-        of_wide = torch.empty_like(bent)
-        of_down = layer.down.backward(wide, inner_wide, of_y, of_wide)
-
-        half, of_both = both.shape[1] // 2, layer.gated.output(gradient)
+        # What takes one pass to make again is not kept: it would be a fifth of what is.
+        half = both.shape[1] // 2
         gate, up = both[:, :half], both[:, half:]
+        of_y = layer.down.as_output(gradient)
+        of_wide, of_down = layer.down.backward(bent * up, inner_wide, of_y)
+
+        of_both = layer.gated.output(gradient)
         of_gate, of_up = of_both[:, :half], of_both[:, half : 2 * half]
         torch.mul(of_wide, bent, out=of_up)
-        torch.ops.aten.silu_backward.grad_input(of_wide * up, gate, grad_input=of_gate)
-        of_g = torch.empty_like(mid)
-        of_gated = layer.gated.backward(g, inner_g, of_both, of_g)
+        torch.ops.aten.silu_backward.grad_input(of_wide.mul_(up), gate, grad_input=of_gate)
+        of_g, of_gated = layer.gated.backward(mid, inner_g, of_both, scale=(inverse_mid, between))
 
         of_mid = layer.out.output(gradient)
-        through = of_input(of_g, mid, layer.plan.between.weight, inverse_mid)
+        through = of_input(of_g, mid, between, inverse_mid)
         torch.add(gradient, through, out=of_mid[:, : layer.out.given])
-        of_seen = gradient.new_empty(len(gradient) + 1, layer.out.read)
-        of_seen[-1] = 0  # of places in the rows that have no token
-        of_out = layer.out.backward(seen, inner_seen, of_mid, of_seen[:-1])
+        of_seen, of_out = layer.out.backward(seen[:, : layer.out.read], inner_seen, of_mid)
 
         kept = Kept(chances, [])
         of_qkv = _attention_backward(layer, ctx.layout, of_seen, (q, k, v), kept, (cos, sin))
-        of_h = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        of_first = layer.qkv.backward(h, inner, of_qkv, of_h)
+        of_h, of_first = layer.qkv.backward(
+            x, inner, of_qkv, scale=(inverse, before), wanted=ctx.needs_input_grad[0]
+        )
         of_x = None
         if of_h is not None:
-            through = of_input(of_h, x, layer.plan.before.weight, inverse)
-            of_x = through + of_mid[:, : layer.out.given]
+            of_x = of_input(of_h, x, before, inverse).add_(of_mid[:, : layer.out.given])
         return of_x, None, None, None, None, *of_first, *of_out, *of_gated, *of_down
 
 
@@ -186,14 +183,15 @@ def _attention_backward(
     Args:
         layer: whose attention it is.
         layout: of the rows.
-        gradient: (N + 1, heads · D), of what attention gave, the last row zero.
+        gradient: (N, heads · D), of what attention gave.
         qkv: in rows.
         kept: of the forward pass.
         turn: how q and k were rotated.
     """
     (q, k, v), width = qkv, layer.width
     given = layout.own_indices(layer.groups[0])
-    of_found = gradient.view(-1, width).index_select(0, given).view_as(q)
+    whole = nn.functional.pad(gradient, (0, 0, 0, 1))  # zeros for places that have no token
+    of_found = whole.view(-1, width).index_select(0, given).view_as(q)
     of_rows = q.new_empty((q.numel() + k.numel() + v.numel()) // width, width)
     to = _apart(layer, layout, of_rows)
     products_backward(of_found, q, k, v, layer.way, kept, to)

@@ -21,15 +21,9 @@ from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "joint_bias", "product"]
+from loratory.tuning.fused.gemm import product
 
-NARROW = range(576, 640)
-SLOW = range(513, 1152)
-"""Widths of results, and tokens, of products that are faster in halves, on two threads."""
-LONG, SLOW_LONG = 1024, range(513, 1392)
-"""Numbers that are multiplied for each of a result, and tokens, of products that are so, too."""
-DEEP, HOLE = 2048, range(705, 832)
-"""The same of products that are faster in quarters."""
+__all__ = ["Group", "can_fuse", "factors", "fused_lora", "is_active", "joint_bias"]
 
 
 class Factors(NamedTuple):
@@ -118,31 +112,6 @@ def joint_bias(layers: Sequence[nn.Linear]) -> Tensor | None:
     zeros = [layer.weight.new_zeros(layer.out_features) for layer in layers]
     each = zip(layers, zeros, strict=True)
     return torch.cat([zero if layer.bias is None else layer.bias for layer, zero in each]).detach()
-
-
-def product(x: Tensor, weight: Tensor, out: Tensor | None = None, *, add: bool = False) -> Tensor:
-    """Return x W, of (T, in) and (in, out): in `out` where there is one, or added to it.
-
-    On two threads oneDNN 3 leaves some products of narrow matrices to one of them, and takes twice
-    as long as for two products of half the width. Where that was measured, they are two
-    (benchmarks/LOG.md). What is chosen hangs on shapes alone, so that a training can be repeated.
-    """
-    out = x.new_empty(len(x), weight.shape[1]) if out is None else out
-    two = x.dtype == torch.bfloat16 and out.shape[1] in NARROW and torch.get_num_threads() == 2
-    slow = SLOW_LONG if len(weight) >= LONG else SLOW
-    for columns in _parts(out.shape[1], two and len(x) in slow):
-        fresh = not add
-        for read in _parts(len(weight), two and len(x) in HOLE and len(weight) > DEEP):
-            if fresh:
-                torch.mm(x[:, read], weight[read, columns], out=out[:, columns])
-            else:
-                out[:, columns].addmm_(x[:, read], weight[read, columns])
-            fresh = False
-    return out
-
-
-def _parts(size: int, halved: bool) -> list[slice]:
-    return [slice(0, size // 2), slice(size // 2, None)] if halved else [slice(None)]
 
 
 def fused_lora(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loratory.tuning.fused import lora
+from loratory.tuning.fused import gemm, lora
 
 __all__ = ["Gated", "Narrow", "Parts", "Wide", "blocks", "parts"]
 
@@ -18,8 +18,6 @@ BLOCK = 704
 ROOM = 32
 """Ranks have room for a multiple of this, zeros where there are fewer: products of few rows are
 faster for it."""
-USUAL = 32
-"""Rows that a weight is laid out for: those of a batch of answers."""
 
 
 class Parts(NamedTuple):
@@ -48,7 +46,7 @@ class Narrow(NamedTuple):
     def of(cls, parts: Parts, *, few: bool) -> Narrow:
         """Return the layers as one; `few`: mostly some tens of rows are given, not a thousand."""
         weight = torch.cat([parts.weight, parts.a])
-        return cls(_kept(weight) if few else weight, parts.bias, parts.b.T.contiguous())
+        return cls(_laid(weight, few), parts.bias, parts.b.T.contiguous())
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out) of (N, in)."""
@@ -75,7 +73,7 @@ class Wide(NamedTuple):
     def of(cls, parts: Parts, *, few: bool) -> Wide:
         """Return the layers as one; `few`: mostly some tens of rows are given, not a thousand."""
         weight = torch.cat([parts.weight, parts.b], dim=1)
-        return cls(_kept(weight) if few else weight, parts.bias, parts.a.T.contiguous())
+        return cls(_laid(weight, few), parts.bias, parts.a.T.contiguous())
 
     def input(self, like: Tensor) -> Tensor:
         """Return room for an input of N rows, (N, in + R), of which the first `in` are to fill."""
@@ -104,11 +102,11 @@ class Gated(NamedTuple):
     @classmethod
     def of(cls, parts: Parts, *, few: bool) -> Gated:
         """Return gate and up as one; `few`: mostly some tens of rows are given, not a thousand."""
-        both = Wide.of(parts, few=False)
-        if not few or not _keeps(both.weight):
-            return cls(both, None)
-        gate, up = (_kept(part.contiguous()) for part in both.weight.tensor_split(2))
-        return cls(both._replace(weight=both.weight[:0]), (gate, up))
+        if not gemm.keeps(parts.weight, few=few):
+            return cls(Wide.of(parts, few=few), None)
+        a, whole = parts.a.T.contiguous(), torch.cat([parts.weight, parts.b], dim=1)
+        gate, up = (gemm.kept(part) for part in whole.tensor_split(2))
+        return cls(Wide(whole.new_empty(0), parts.bias, a), (gate, up))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out / 2) of what `both.input` made, filled."""
@@ -169,10 +167,11 @@ def blocks(x: Tensor) -> Iterator[slice]:
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
-    if weight.is_mkldnn:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-        return found
-    return lora.product(x, weight.T)
+    return gemm.kept_product(x, weight) if weight.is_mkldnn else gemm.product(x, weight.T)
+
+
+def _laid(weight: Tensor, few: bool) -> Tensor:
+    return gemm.kept(weight) if gemm.keeps(weight, few=few) else weight
 
 
 def _halves(bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -180,17 +179,3 @@ def _halves(bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         return None, None
     one, other = bias.tensor_split(2)
     return one, other
-
-
-def _keeps(weight: Tensor) -> bool:
-    """Return whether oneDNN multiplies by a weight in an order of its own."""
-    half = weight.dtype == torch.bfloat16
-    return half and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _kept(weight: Tensor) -> Tensor:
-    """Return a weight in the order in which oneDNN multiplies bfloat16, where it does."""
-    if not _keeps(weight):
-        return weight
-    kept: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, USUAL)
-    return kept
