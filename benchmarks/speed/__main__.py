@@ -46,6 +46,9 @@ ANSWERERS = ("one by one", "eights", "loratory")
 JUDGES = ("lm-eval", "loratory")
 CLASSIFIERS = ("slides", "loratory")
 COMMANDS = ("trl", "loratory")
+TASKS = ("docstrings", "scitldr")
+LONGER = 512
+"""Rows of a training in which what is done once weighs little: docstrings."""
 HELD_OUT = 60
 """Rows whose loss is measured."""
 ANSWERED = 200
@@ -63,7 +66,9 @@ def prepared(
     return preflight.spec, preflight.rows
 
 
-def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
+def tasks(
+    data: Path, rows: int, folder: Path, names: Sequence[str] = TASKS
+) -> dict[str, tuple[Path, Resolved, list[Encoded]]]:
     """Write what each tool is given, by task; also return the model and the held-out rows."""
     shared = {"train_rows": rows, "test_rows": ANSWERED, "validation_rows": 2, "seed": 0}
     sets = {
@@ -81,7 +86,8 @@ def tasks(data: Path, rows: int, folder: Path) -> dict[str, tuple[Path, Resolved
         },
     }
     found = {}
-    for name, fields in sets.items():
+    for name in names:
+        fields = sets[name]
         spec, encoded = prepared("embedded:smollm2-135m", {**fields, **shared}, "summarization")
         decode = spec.tokenizer.decode
         given = {
@@ -217,7 +223,7 @@ def decoded(task: Path, spec: Resolved, adapter: Path, rounds: int) -> dict[str,
     text = functools.partial(spec.tokenizer.decode, skip_special_tokens=True)
     scorer, worth = RougeScorer(["rougeL"]), {}
     for tool, answers in zip(ANSWERERS, said, strict=True):
-        each = zip(rows, answers, strict=False)
+        each = zip(rows, answers, strict=True)
         scores = [scorer.score(text(row["completion_ids"]), text(ids)) for row, ids in each]
         worth[tool] = {
             "rows": len(answers),
@@ -272,7 +278,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--tasks", default="docstrings,scitldr")
+    parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="keep the parts that are there")
     given = parser.parse_args()
@@ -300,6 +306,10 @@ def main() -> None:
             file, spec, held = known[name]
             adapter = trained(result, name, file, spec, held, given, folder)
             result["decoding"][name] = decoded(file, spec, adapter, given.rounds)
+            keep(result, given.results)
+        if "longer" not in result:
+            result["longer"] = longer(given.data.absolute(), folder, given.rounds)
+            result["gemm_peak"] += result["longer"].pop("gemm_peak")
             keep(result, given.results)
         if "arc_easy" not in result["likelihood"]:
             items = given.data.absolute() / "forgetting/arc_easy.jsonl"
@@ -343,6 +353,21 @@ def trained(
         },
     }
     return folder / f"{name}-loratory-0/adapter"
+
+
+def longer(data: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """Return what Loratory's training of more rows takes."""
+    beside = folder / "longer"
+    beside.mkdir()
+    file, spec, _ = tasks(data, LONGER, beside, TASKS[:1])[TASKS[0]]
+    train = json.loads(file.read_text(encoding="utf-8"))["train"]
+    found: dict[str, Any] = {"rows": len(train), "operations": useful(spec, train)}
+    found |= {"runs": [], "gemm_peak": []}
+    for turn in range(rounds):
+        found["runs"].append(once("training", TOOLS[-1], file, beside / str(turn)))
+        found["gemm_peak"].append(gemm_peak())
+        print("longer", turn, found["runs"][-1], flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -61,6 +61,15 @@ def table(result: Mapping[str, Any]) -> str:
                 f"{part['tools'][tool]['held_out_loss']:.3f} | "
                 f"{part['operations'] / seconds / peak:.1%} |"
             )
+    if "longer" in result:
+        part = result["longer"]
+        seconds = statistics.median(run["seconds"] for run in part["runs"])
+        lines += [
+            "",
+            f"Of {part['rows']} docstrings Loratory trains {part['rows'] / seconds:.2f} a second, "
+            f"at {part['operations'] / seconds / peak:.1%} of the peak: what is done once weighs "
+            f"less{_rounds(part['runs'], rounds)}.",
+        ]
     for name, part in result["decoding"].items():
         worth = part["worth"].values()
         said = (

@@ -554,9 +554,11 @@ def test_rows_are_made_even_where_that_adds_little():
         ids = torch.arange(2 * length).view(2, length)
         keep = torch.zeros_like(ids, dtype=torch.bool)
         keep[:, -1], keep[1, length // 2] = True, True
-        inputs, kept = pack(ids, keep, 1.0, evened=True)
+        inputs, kept = pack(ids, keep, 1.0, losses=True)
         plain, expected = pack(ids, keep, 1.0)
         assert inputs["packed"].places.shape == (2, even)
+        assert torch.equal(inputs["packed"].asked, kept[0].nonzero()[:, 0])
+        assert plain["packed"].asked is None
         assert torch.equal(kept, expected)
         assert torch.equal(inputs["input_ids"], plain["input_ids"])
         assert torch.equal(inputs["position_ids"], plain["position_ids"])

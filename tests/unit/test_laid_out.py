@@ -12,6 +12,13 @@ from loratory.methods.lora import Lora
 from loratory.tuning.fused import accelerated, layers
 from loratory.tuning.model import load
 
+
+@pytest.fixture(params=[True, False], ids=["tiles", "no tiles"], autouse=True)
+def tiles(request, monkeypatch):
+    """Prompts attend in one of two ways, as is faster with tiles or without."""
+    monkeypatch.setattr(layers, "has_tiles", lambda: request.param)
+
+
 PROMPTS = [[3, 4, 5, 6, 7, 8], [3, 4, 5, 9], [3]]
 ASKED = [[5], [], [9, 11, 6]]
 

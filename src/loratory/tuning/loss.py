@@ -131,7 +131,7 @@ def _at_targets(model: Any, batch: dict[str, Any], head: Any, how: Any) -> torch
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     keep = batch["labels"] != IGNORE
     if is_packing(model):
-        packed = pack(inputs["input_ids"], keep, _packing[_unwrapped(model)], evened=True)
+        packed = pack(inputs["input_ids"], keep, _packing[_unwrapped(model)], losses=True)
         inputs, keep = (inputs, keep) if packed is None else packed
     with how(head, keep):
         found: torch.Tensor = model(**inputs, use_cache=False).logits[0]
@@ -177,7 +177,10 @@ def head_on(head: Any, keep: torch.Tensor) -> Iterator[None]:
     """
 
     def select(_: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        states = args[0][:, -keep.shape[1] :]  # behind the vectors that prompt tuning puts first
+        states = args[0]
+        if states.shape[1] < keep.shape[1]:  # a layer has done it (fused/decoder.py)
+            return (states,)
+        states = states[:, -keep.shape[1] :]  # behind the vectors that prompt tuning puts first
         return (states[keep].unsqueeze(0),)
 
     handle = head.register_forward_pre_hook(select)

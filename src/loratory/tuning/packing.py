@@ -38,6 +38,8 @@ class Layout:
     """(N,): row · T + place of each token, the first row's of what all begin with."""
     prefix: int
     """Tokens that all rows begin with."""
+    asked: Tensor | None = None
+    """(M,): the tokens whose last states are read, in order; None where all may be."""
     _known: dict[tuple[int, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
     _own: dict[int, Tensor] = field(default_factory=dict)
 
@@ -77,7 +79,7 @@ class Layout:
 
 
 def pack(
-    ids: Tensor, keep: Tensor, most: float = MOST, *, evened: bool = False
+    ids: Tensor, keep: Tensor, most: float = MOST, *, losses: bool = False
 ) -> tuple[dict[str, Any], Tensor] | None:
     """Return a model's inputs for packed rows, and which of their tokens are supervised, (1, N).
 
@@ -88,7 +90,8 @@ def pack(
         ids: (B, T), padded on the right.
         keep: (B, T), true where a token's successor is learnt; each row's last token is.
         most: it pays where so many tokens are left at most, of those with padding.
-        evened: rows may be a little longer, where their softmax is quicker for it.
+        losses: nothing is read but the last states of supervised tokens. Rows may then be a little
+            longer, where their softmax is quicker for it.
     """
     rows, length = ids.shape
     place = torch.arange(length, device=ids.device)
@@ -100,7 +103,7 @@ def pack(
     own = real.flatten().nonzero()[:, 0]
     if len(own) > most * rows * length:
         return None
-    even = -(-length // EVEN) * EVEN if evened else length
+    even = -(-length // EVEN) * EVEN if losses else length
     if even <= ROOM * length:
         ids = functional.pad(ids, (0, even - length))
         keep = functional.pad(keep, (0, even - length))
@@ -109,14 +112,15 @@ def pack(
     places[own] = torch.arange(len(own), device=ids.device)
     places = places.view(rows, length)
     places[1:, :prefix] = places[0, :prefix]
+    kept = keep.flatten()[own]
     inputs = {
         "input_ids": ids.flatten()[own][None],
         "position_ids": (own % length)[None],
         # One that is there already, so that the model makes none; attention goes by the layout.
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device),
-        "packed": Layout(places, own, prefix),
+        "packed": Layout(places, own, prefix, kept.nonzero()[:, 0] if losses else None),
     }
-    return inputs, keep.flatten()[own][None]
+    return inputs, kept[None]
 
 
 class _Spread(torch.autograd.Function):  # type: ignore[misc]

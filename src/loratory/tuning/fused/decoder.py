@@ -36,10 +36,11 @@ class _Layer:
     Args:
         plan: of the layer.
         adapter: the one that is trained.
+        last: no layer follows: behind its attention it is for the tokens alone that are asked for.
     """
 
-    def __init__(self, plan: Plan, adapter: str) -> None:
-        self.plan, self._adapter = plan, adapter
+    def __init__(self, plan: Plan, adapter: str, *, last: bool) -> None:
+        self.plan, self._adapter, self._last = plan, adapter, last
         self.joints = [joint(modules, adapter) for modules in plan.linear]
         self.qkv, self.out, self.gated, self.down = self.joints
         attend = plan.layer.self_attn
@@ -62,7 +63,8 @@ class _Layer:
             refresh(outdated)
             trained = [one for part in self.joints for one in part.trained]
             layout, positions = kwargs["packed"], kwargs["position_embeddings"]
-            return _Function.apply(x[0], self, layout, *positions, *trained)[None]
+            asked = layout.asked if self._last else None
+            return _Function.apply(x[0], self, layout, asked, *positions, *trained)[None]
 
         self.plan.layer.forward = forward
 
@@ -85,11 +87,18 @@ class _Layer:
 
 
 class _Function(torch.autograd.Function):  # type: ignore[misc]
-    """One layer, of packed rows: (N, d) to (N, d)."""
+    """One layer, of packed rows: (N, d) to (N, d), or to (M, d) of the tokens asked for."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, layer: _Layer, layout: Layout, cos: Tensor, sin: Tensor, *_: Tensor
+        ctx: Any,
+        x: Tensor,
+        layer: _Layer,
+        layout: Layout,
+        asked: Tensor | None,
+        cos: Tensor,
+        sin: Tensor,
+        *_: Tensor,
     ) -> Tensor:
         h, few = layer.qkv.input(x), layer.groups[2]
         inverse = layer.plan.before.write(x, h[:, : layer.qkv.read])
@@ -98,16 +107,19 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         rotate(states[:, :-few], *turn)
         q, k, v = _in_rows(layer, layout, states)
         found, kept = products(q, k, v, layer.way)
-        seen = layer.out.as_input(_as_tokens(layer, layout, found))
-        mid, inner_seen = layer.out.forward(seen, x)
+        looked, through = _as_tokens(layer, layout, found), x
+        if asked is not None:
+            looked, through = looked[asked], x[asked]
+        seen = layer.out.as_input(looked)
+        mid, inner_seen = layer.out.forward(seen, through)
         g = layer.gated.input(mid)
         inverse_mid = layer.plan.between.write(mid, g[:, : layer.gated.read])
         both, inner_g = layer.gated.forward(g)
         half = both.shape[1] // 2
-        bent, wide = nn.functional.silu(both[:, :half]), layer.down.input(x)
+        bent, wide = nn.functional.silu(both[:, :half]), layer.down.input(mid)
         torch.mul(bent, both[:, half:], out=wide[:, :half])
         y, inner_wide = layer.down.forward(wide, mid)
-        ctx.layer, ctx.layout = layer, layout
+        ctx.layer, ctx.layout, ctx.asked = layer, layout, asked
         ctx.save_for_backward(
             *(x, inverse, inner, *turn, q, k, v, seen, inner_seen),
             *(mid, inverse_mid, inner_g, both, bent, inner_wide),
@@ -139,6 +151,9 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         torch.add(gradient, through, out=of_mid[:, : layer.out.given])
         of_seen, of_out = layer.out.backward(seen[:, : layer.out.read], inner_seen, of_mid)
 
+        of_through = of_mid[:, : layer.out.given]
+        if ctx.asked is not None:
+            of_seen, of_through = (_among(len(x), ctx.asked, one) for one in (of_seen, of_through))
         kept = Kept(chances, [])
         of_qkv = _attention_backward(layer, ctx.layout, of_seen, (q, k, v), kept, (cos, sin))
         of_h, of_first = layer.qkv.backward(
@@ -146,8 +161,13 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
         )
         of_x = None
         if of_h is not None:
-            of_x = of_input(of_h, x, before, inverse).add_(of_mid[:, : layer.out.given])
-        return of_x, None, None, None, None, *of_first, *of_out, *of_gated, *of_down
+            of_x = of_input(of_h, x, before, inverse).add_(of_through)
+        return of_x, None, None, None, None, None, *of_first, *of_out, *of_gated, *of_down
+
+
+def _among(count: int, which: Tensor, rows: Tensor) -> Tensor:
+    """Return (count, width), the rows where they belong and zeros elsewhere."""
+    return rows.new_zeros(count, rows.shape[1]).index_copy_(0, which, rows)
 
 
 def _in_rows(layer: _Layer, layout: Layout, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -242,8 +262,9 @@ def laid_to_train(model: Any, adapter: str) -> Iterator[None]:
     """
     joints: list[Joint] = []
     with ExitStack() as undo:
-        for number, plan in enumerate(plans(model) or []):
-            layer = _Layer(plan, adapter)
+        known = plans(model) or []
+        for number, plan in enumerate(known):
+            layer = _Layer(plan, adapter, last=number == len(known) - 1)
             undo.callback(layer.take_out)
             # What is trained changes between the passes through all layers, and never within one.
             layer.put_in([] if number else joints)

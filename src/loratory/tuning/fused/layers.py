@@ -24,6 +24,7 @@ from loratory.methods.base import quiet
 from loratory.tuning.batch import padded
 from loratory.tuning.fused import norm
 from loratory.tuning.fused.attention import attention
+from loratory.tuning.fused.gemm import has_tiles
 from loratory.tuning.fused.near import is_near
 from loratory.tuning.fused.plan import Norm, Plan, plans
 from loratory.tuning.fused.rotary import rotate, turns
@@ -72,7 +73,8 @@ class Layers:
         """
         ids, mask = padded(prompts, 0)
         lengths = mask.sum(-1)
-        packed = pack(ids, torch.arange(ids.shape[1]) == lengths[:, None] - 1, most=1.0)
+        last_places = torch.arange(ids.shape[1]) == lengths[:, None] - 1
+        packed = pack(ids, last_places, most=1.0, losses=True)
         assert packed is not None  # whatever it saves
         inputs, last = packed
         layout: Layout = inputs["packed"]
@@ -84,9 +86,12 @@ class Layers:
             held.append((k.new_zeros(shape), v.new_zeros(shape)))
             for whole, states in zip(held[-1], (k, v), strict=True):
                 whole[:, :, : states.shape[2]] = states
-            found = scaled_dot_product_attention(
-                q, k, v, is_causal=True, scale=self._scaling, enable_gqa=True
-            )
+            if not has_tiles():
+                found = attention(q, k, v, causal=True, scaling=self._scaling)
+            else:
+                found = scaled_dot_product_attention(
+                    q, k, v, is_causal=True, scale=self._scaling, enable_gqa=True
+                )
             return collect(found, layout).flatten(1)
 
         states = self._states(inputs["input_ids"][0], inputs["position_ids"][0], attend, last[0])
