@@ -33,6 +33,7 @@ from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
 from loratory.tuning.fused.compiled import compiled
+from loratory.tuning.garbage import frozen
 from loratory.tuning.model import Resolved
 from loratory.tuning.pages import kept_pages
 from loratory.tuning.regularise import remedies_of
@@ -240,6 +241,7 @@ def train(
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
         with (
+            frozen(),
             kept_pages(),
             accelerated(model, spec.family, wanted=config.fuses),
             compiled(model, wanted=config.torch_compile),
