@@ -525,25 +525,25 @@ def test_dropout_draws_while_training_and_is_torchs_again_afterwards(name, tiny_
     assert all("forward" not in vars(module) for module in plain)
 
 
-def test_a_product_by_a_kept_weight_is_the_product(monkeypatch):
+def test_a_product_by_a_reordered_weight_is_the_product(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 40, generator=generator).bfloat16()
     for tiles in (True, False):
         monkeypatch.setattr(gemm, "has_tiles", lambda tiles=tiles: tiles)
         few = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        assert gemm.keeps(weight, few=True) == few
-        assert gemm.keeps(weight, few=False) == (few and not tiles)
-        assert not gemm.keeps(weight.float(), few=True)
-        assert not gemm.keeps(weight.to("meta"), few=True)
+        assert gemm.reorders(weight, few=True) == few
+        assert gemm.reorders(weight, few=False) == (few and not tiles)
+        assert not gemm.reorders(weight.float(), few=True)
+        assert not gemm.reorders(weight.to("meta"), few=True)
     if not few:
         pytest.skip("this processor knows no products of bfloat16")
     for whole in (weight, weight.T):
-        there = gemm.kept(whole)
+        there = gemm.reordered(whole)
         for rows in (1, 7, 700):
             x = torch.randn(rows, whole.shape[1], generator=generator).bfloat16()
             add = torch.randn(rows, len(whole), generator=generator).bfloat16()
             exact, before = x.float() @ whole.float().T, add.clone()
-            found = gemm.kept_product(x, there), gemm.kept_product(x, there, add)
+            found = gemm.reordered_product(x, there), gemm.reordered_product(x, there, add)
             torch.testing.assert_close(found[0].float(), exact, rtol=1e-2, atol=5e-2)
             torch.testing.assert_close(found[1].float(), exact + add, rtol=1e-2, atol=5e-2)
             assert torch.equal(add, before)
@@ -554,7 +554,7 @@ def test_rows_are_made_even_where_that_adds_little():
         ids = torch.arange(2 * length).view(2, length)
         keep = torch.zeros_like(ids, dtype=torch.bool)
         keep[:, -1], keep[1, length // 2] = True, True
-        inputs, kept = pack(ids, keep, 1.0, losses=True)
+        inputs, kept = pack(ids, keep, 1.0, asked_only=True)
         plain, expected = pack(ids, keep, 1.0)
         assert inputs["packed"].places.shape == (2, even)
         assert torch.equal(inputs["packed"].asked, kept[0].nonzero()[:, 0])

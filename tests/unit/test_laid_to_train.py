@@ -23,16 +23,16 @@ from loratory.tuning.loss import losses, packing
 ROWS = [([3, 4, 5, 6, 7], [8, 9]), ([3, 4, 5, 11], [12, 13, 14]), ([3, 4, 5], [2])]
 
 
-@pytest.fixture(params=[False, True], ids=["within", "kept"], autouse=True)
-def kept(request, monkeypatch):
-    """Weights are laid out in one of two ways; oneDNN keeps bfloat16 alone, here anything."""
+@pytest.fixture(params=[False, True], ids=["within", "reordered"], autouse=True)
+def reordered(request, monkeypatch):
+    """Weights are laid out in one of two ways; oneDNN reorders bfloat16 alone, here anything."""
 
     def product(x, weight, add=None):
         return x @ weight.T if add is None else add + x @ weight.T
 
-    monkeypatch.setattr(gemm, "keeps", lambda weight, few: request.param)
-    monkeypatch.setattr(gemm, "kept", lambda weight: weight.clone())
-    monkeypatch.setattr(gemm, "kept_product", product)
+    monkeypatch.setattr(gemm, "reorders", lambda weight, few: request.param)
+    monkeypatch.setattr(gemm, "reordered", lambda weight: weight.clone())
+    monkeypatch.setattr(gemm, "reordered_product", product)
     return request.param
 
 
@@ -146,7 +146,7 @@ def test_gradients_of_two_batches_add_up():
                 torch.testing.assert_close(parameter.grad, one[1][name] + other[1][name])
 
 
-def test_weights_are_the_modules_own_again_after_an_error(kept):
+def test_weights_are_the_modules_own_again_after_an_error(reordered):
     model = adapted(dtype=torch.bfloat16)
     layer = model.get_base_model().model.layers[1]
     q, v = layer.self_attn.q_proj.base_layer, layer.self_attn.v_proj.base_layer
@@ -154,7 +154,7 @@ def test_weights_are_the_modules_own_again_after_an_error(kept):
     context = accelerated(model, "causal")
     assert context.__enter__().laid and "forward" in vars(layer)
     held, other = (layer.weight.untyped_storage().data_ptr() for layer in (q, v))
-    assert kept == (held != other)  # else both are views of one matrix
+    assert reordered == (held != other)  # else both are views of one matrix
     assert not context.__exit__(KeyError, KeyError(), None)
     assert "forward" not in vars(layer)
     for name, parameter in model.named_parameters():

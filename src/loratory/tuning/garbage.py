@@ -1,6 +1,6 @@
 """What was there before a training is not searched for garbage while it runs.
 
-Loaded libraries are some million objects. Searching all of them for cycles takes a third of a
+Loaded libraries are half a million objects. Searching all of them for cycles takes a quarter of a
 second, which accelerate asks for as a training begins, and Python itself now and then.
 """
 

@@ -131,7 +131,7 @@ def _at_targets(model: Any, batch: dict[str, Any], head: Any, how: Any) -> torch
     inputs = {key: value for key, value in batch.items() if key not in ("labels", "shift_labels")}
     keep = batch["labels"] != IGNORE
     if is_packing(model):
-        packed = pack(inputs["input_ids"], keep, _packing[_unwrapped(model)], losses=True)
+        packed = pack(inputs["input_ids"], keep, _packing[_unwrapped(model)], asked_only=True)
         inputs, keep = (inputs, keep) if packed is None else packed
     with how(head, keep):
         found: torch.Tensor = model(**inputs, use_cache=False).logits[0]

@@ -79,7 +79,7 @@ class Layout:
 
 
 def pack(
-    ids: Tensor, keep: Tensor, most: float = MOST, *, losses: bool = False
+    ids: Tensor, keep: Tensor, most: float = MOST, *, asked_only: bool = False
 ) -> tuple[dict[str, Any], Tensor] | None:
     """Return a model's inputs for packed rows, and which of their tokens are supervised, (1, N).
 
@@ -90,8 +90,8 @@ def pack(
         ids: (B, T), padded on the right.
         keep: (B, T), true where a token's successor is learnt; each row's last token is.
         most: it pays where so many tokens are left at most, of those with padding.
-        losses: nothing is read but the last states of supervised tokens. Rows may then be a little
-            longer, where their softmax is quicker for it.
+        asked_only: nothing is read but the last states of the tokens in `keep`, which the layout
+            names. Rows may then be a little longer, where their softmax is quicker for it.
     """
     rows, length = ids.shape
     place = torch.arange(length, device=ids.device)
@@ -103,7 +103,7 @@ def pack(
     own = real.flatten().nonzero()[:, 0]
     if len(own) > most * rows * length:
         return None
-    even = -(-length // EVEN) * EVEN if losses else length
+    even = -(-length // EVEN) * EVEN if asked_only else length
     if even <= ROOM * length:
         ids = functional.pad(ids, (0, even - length))
         keep = functional.pad(keep, (0, even - length))
@@ -118,7 +118,7 @@ def pack(
         "position_ids": (own % length)[None],
         # One that is there already, so that the model makes none; attention goes by the layout.
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device),
-        "packed": Layout(places, own, prefix, kept.nonzero()[:, 0] if losses else None),
+        "packed": Layout(places, own, prefix, kept.nonzero()[:, 0] if asked_only else None),
     }
     return inputs, kept[None]
 

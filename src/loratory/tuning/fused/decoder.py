@@ -3,8 +3,8 @@
 Between the products of a layer stand norms, rotations, copies and sums, each of them a pass over
 activations that are too large for where a processor works fastest. Here what reads one input is one
 product each way (`joint`), queries, keys and values go to their rows and back in one step, and
-residuals are added by the products themselves. What is kept for the backward pass is what the
-plain layer keeps.
+residuals are added by the products themselves. For the backward pass less is kept than the plain
+layer keeps: what takes one pass to make again is made again.
 
 It serves layers of Llama's plan with plain LoRA on them, or none, on a CPU, and reads packed rows;
 whatever else a model is given goes the plain way. That a model computes the same is tried out.

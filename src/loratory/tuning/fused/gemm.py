@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["has_tiles", "keeps", "kept", "kept_product", "product"]
+__all__ = ["gated_product", "has_tiles", "product", "reordered", "reordered_product", "reorders"]
 
 NARROW = range(576, 640)
 SLOW = range(513, 1152)
@@ -17,7 +17,7 @@ LONG, SLOW_LONG = 1024, range(513, 1392)
 DEEP, HOLE = 2048, range(705, 832)
 """The same of products that are faster in quarters."""
 USUAL = 32
-"""Rows that a weight is kept for, about: others take it as it is, too."""
+"""Rows that a weight is put in order for, about: others take it as it is, too."""
 
 
 @lru_cache(maxsize=1)
@@ -53,8 +53,8 @@ def _parts(size: int, halved: bool) -> list[slice]:
     return [slice(0, size // 2), slice(size // 2, None)] if halved else [slice(None)]
 
 
-def keeps(weight: Tensor, *, few: bool) -> bool:
-    """Return whether products by a weight are faster where it is kept in oneDNN's own order.
+def reorders(weight: Tensor, *, few: bool) -> bool:
+    """Return whether products by a weight are faster where it stays in oneDNN's own order.
 
     It is put into that order for each product otherwise. With tiles that takes no time to speak of
     beside a product of a thousand rows.
@@ -68,22 +68,40 @@ def keeps(weight: Tensor, *, few: bool) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (few or not has_tiles())
 
 
-def kept(weight: Tensor) -> Tensor:
-    """Return a weight that oneDNN `keeps`, (out, in), in its order: for `kept_product` alone."""
+def reordered(weight: Tensor) -> Tensor:
+    """Return a weight that `reorders`, (out, in), in oneDNN's order: for products here alone."""
     found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), USUAL)
     return found
 
 
-def kept_product(x: Tensor, weight: Tensor, add: Tensor | None = None) -> Tensor:
+def reordered_product(x: Tensor, weight: Tensor, add: Tensor | None = None) -> Tensor:
     """Return x Wᵀ, (T, out), added to what `add` holds, if any.
 
     Args:
         x: (T, in).
-        weight: W, that was `kept`.
+        weight: W, `reordered`.
         add: (T, out), not changed.
     """
     if add is None:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     else:
         found = torch.ops.mkldnn._linear_pointwise.binary(x, add, weight, None, "add")
+    return found
+
+
+def gated_product(
+    x: Tensor,
+    weights: tuple[Tensor, Tensor],
+    biases: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> Tensor:
+    """Return SiLU(x Gᵀ + b) · (x Uᵀ + c), (T, out), as oneDNN multiplies, and not after it.
+
+    Args:
+        x: (T, in).
+        weights: G and U, `reordered`.
+        biases: b and c, (out,).
+    """
+    (gate, up), (of_gate, of_up) = weights, biases
+    bent = torch.ops.mkldnn._linear_pointwise(x, gate, of_gate, "swish", [], "")
+    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, bent, up, of_up, "mul")
     return found

@@ -1,7 +1,7 @@
 """Linear layers of one input as one product each way, for training, with their adapters.
 
 The weights of all layers stand below each other, W, and so do their A; their B stand beside each
-other's rows. How a processor multiplies by them fastest differs: `Within` or `Kept`.
+other's rows. How a processor multiplies by them fastest differs: `_Within` or `_Reordered`.
 """
 
 from __future__ import annotations
@@ -189,19 +189,19 @@ class _Within(Joint):
         return gemm.product(gradient, self._backward)
 
 
-class _Kept(Joint):
+class _Reordered(Joint):
     """With copies of W and Wᵀ in oneDNN's order, and the adapters beside them."""
 
     def _lay(self, ranks: int) -> tuple[Tensor, Tensor]:
         weight = torch.cat([linear.weight.detach() for linear in self.linear])
-        self._forward, self._backward = gemm.kept(weight), gemm.kept(weight.T)
+        self._forward, self._backward = gemm.reordered(weight), gemm.reordered(weight.T)
         return weight.new_empty(ranks, self.read), weight.new_zeros(self.given, ranks)
 
     def _forth(self, x: Tensor, inner: Tensor, residual: Tensor | None) -> Tensor:
-        return gemm.kept_product(x, self._forward, residual).addmm_(inner, self.b.T)
+        return gemm.reordered_product(x, self._forward, residual).addmm_(inner, self.b.T)
 
     def _back(self, gradient: Tensor, inner: Tensor) -> Tensor:
-        return gemm.kept_product(gradient, self._backward).addmm_(inner, self.a)
+        return gemm.reordered_product(gradient, self._backward).addmm_(inner, self.a)
 
 
 def joint(modules: Sequence[Any], adapter: str) -> Joint:
@@ -211,8 +211,8 @@ def joint(modules: Sequence[Any], adapter: str) -> Joint:
         modules: that `can_join`.
         adapter: the one that is trained.
     """
-    keeps = gemm.keeps(_plain(modules[0]).weight, few=False)
-    return (_Kept if keeps else _Within)(modules, adapter)
+    reorders = gemm.reorders(_plain(modules[0]).weight, few=False)
+    return (_Reordered if reorders else _Within)(modules, adapter)
 
 
 def refresh(joints: Sequence[Joint]) -> None:

@@ -73,8 +73,8 @@ class Layers:
         """
         ids, mask = padded(prompts, 0)
         lengths = mask.sum(-1)
-        last_places = torch.arange(ids.shape[1]) == lengths[:, None] - 1
-        packed = pack(ids, last_places, most=1.0, losses=True)
+        ends = torch.arange(ids.shape[1]) == lengths[:, None] - 1
+        packed = pack(ids, ends, most=1.0, asked_only=True)
         assert packed is not None  # whatever it saves
         inputs, last = packed
         layout: Layout = inputs["packed"]

@@ -36,7 +36,7 @@ class Narrow(NamedTuple):
     """Layers whose results are narrow: what their adapters read stands below their weights."""
 
     weight: Tensor
-    """[W; A], (out + R, in), as oneDNN keeps it, or plain."""
+    """[W; A], (out + R, in), in oneDNN's order, or plain."""
     bias: Tensor | None
     """(out,)."""
     update: Tensor
@@ -63,7 +63,7 @@ class Wide(NamedTuple):
     """
 
     weight: Tensor
-    """[W, s B], (out, in + R), as oneDNN keeps it, or plain."""
+    """[W, s B], (out, in + R), in oneDNN's order, or plain."""
     bias: Tensor | None
     """(out,)."""
     a: Tensor
@@ -97,26 +97,22 @@ class Gated(NamedTuple):
 
     both: Wide
     apart: tuple[Tensor, Tensor] | None
-    """The weights of each, as oneDNN keeps them, where it applies what follows to the product."""
+    """The weights of each in oneDNN's order, where it applies what follows to the product."""
 
     @classmethod
     def of(cls, parts: Parts, *, few: bool) -> Gated:
         """Return gate and up as one; `few`: mostly some tens of rows are given, not a thousand."""
-        if not gemm.keeps(parts.weight, few=few):
+        if not gemm.reorders(parts.weight, few=few):
             return cls(Wide.of(parts, few=few), None)
         a, whole = parts.a.T.contiguous(), torch.cat([parts.weight, parts.b], dim=1)
-        gate, up = (gemm.kept(part) for part in whole.tensor_split(2))
+        gate, up = (gemm.reordered(part) for part in whole.tensor_split(2))
         return cls(Wide(whole.new_empty(0), parts.bias, a), (gate, up))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (N, out / 2) of what `both.input` made, filled."""
         if self.apart is not None:
             self.both.read(x)
-            parts = zip(self.apart, _halves(self.both.bias), strict=True)
-            (gate, of_gate), (up, of_up) = parts
-            bent = torch.ops.mkldnn._linear_pointwise(x, gate, of_gate, "swish", [], "")
-            found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, bent, up, of_up, "mul")
-            return found
+            return gemm.gated_product(x, self.apart, _halves(self.both.bias))
         gates, ups = self.both(x).tensor_split(2, dim=1)
         found = torch.empty_like(gates, memory_format=torch.contiguous_format)
         for rows in blocks(x):
@@ -167,11 +163,11 @@ def blocks(x: Tensor) -> Iterator[slice]:
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
-    return gemm.kept_product(x, weight) if weight.is_mkldnn else gemm.product(x, weight.T)
+    return gemm.reordered_product(x, weight) if weight.is_mkldnn else gemm.product(x, weight.T)
 
 
 def _laid(weight: Tensor, few: bool) -> Tensor:
-    return gemm.kept(weight) if gemm.keeps(weight, few=few) else weight
+    return gemm.reordered(weight) if gemm.reorders(weight, few=few) else weight
 
 
 def _halves(bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
