@@ -227,10 +227,11 @@ def test_a_layer_with_a_hook_on_its_base_is_left_alone():
     width=st.sampled_from([2, 4, 8]),
     kind=st.sampled_from(["none", "causal", "true", "added"]),
     block=st.sampled_from([1, 100, 300, 2**20]),
-    kept=st.sampled_from([0, 100]),
+    queries=st.sampled_from([2, 3, 100]),
+    kept=st.sampled_from([0, 2, 100]),
 )
-@settings(max_examples=80, deadline=None)
-def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, kept):
+@settings(max_examples=100, deadline=None)
+def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, queries, kept):
     generator = torch.Generator().manual_seed(rows * 100 + length)
     q, k, v, back = (
         torch.randn(rows, n, length, width, generator=generator, dtype=torch.float64)
@@ -241,6 +242,7 @@ def test_attention_is_torch_s(rows, groups, times, length, width, kind, block, k
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "BLOCK_BYTES", block)
+        patch.setattr(products, "BLOCKS", ((4, 100), (100, queries)))
         patch.setattr(products, "KEPT", kept)
         for ours in (False, True):
             a, b, c = (x.clone().requires_grad_() for x in (q, k, v))
