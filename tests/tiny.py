@@ -235,3 +235,30 @@ def decoder(config, dtype=None, **more):
     return AutoModelForCausalLM.from_config(
         config(**{**sizes, **more}), dtype=dtype or torch.float32
     )
+
+
+def generated(model, spec, prompts, stops, most, ngram):
+    """What transformers' generate says greedily after prompts, up to what ends it."""
+    import torch
+    from transformers import GenerationConfig
+
+    from loratory.tuning.batch import pad
+
+    config = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=sorted(stops),
+        pad_token_id=spec.tokenizer.pad_token_id,
+        no_repeat_ngram_size=ngram or None,
+    )
+    model.generation_config = config
+    fill = spec.tokenizer.pad_token_id
+    ids = pad(prompts, fill, left=True)
+    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True)
+    with torch.inference_mode():
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    said = []
+    for row in out[:, ids.shape[1] :].tolist():
+        stop = next((i + 1 for i, token in enumerate(row) if token in stops), len(row))
+        said.append(row[:stop])
+    return said

@@ -17,6 +17,9 @@ BEGAN = time.perf_counter()
 
 def main() -> None:
     """Run until the first step and say what it took."""
+    # As `pip install loratory[demo]` leaves it: peft imports what `[quantize]` brings wherever it
+    # is, and that imports torch's compiler.
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
     from peft import PeftModel  # noqa: F401
     from transformers import Trainer  # noqa: F401
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import tiny
-from loratory.config import TrainConfig
 from loratory.errors import ConfigError
 from loratory.methods.lora import Lora
 from loratory.tuning.fused import compiled
@@ -74,9 +73,11 @@ def test_without_a_compiler_it_is_said_before(monkeypatch):
     monkeypatch.setattr(compiled, "device", lambda: "cpu")
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
-    compiled.check_compiler(TrainConfig().torch_compile)
-    with pytest.raises(ConfigError, match=r"train\.torch_compile: .*\(c\+\+, g\+\+, clang\+\+\)"):
-        compiled.check_compiler(True)
+    fields = {"train.torch_compile": False, "decode.torch_compile": False}
+    compiled.check_compiler(fields)
+    for field in fields:
+        with pytest.raises(ConfigError, match=rf"{field}: .*\(c\+\+, g\+\+, clang\+\+\)"):
+            compiled.check_compiler({**fields, field: True})
     monkeypatch.setenv("CXX", "/nowhere/cc")
     with pytest.raises(ConfigError, match="/nowhere/cc"):
-        compiled.check_compiler(True)
+        compiled.check_compiler({**fields, field: True})

@@ -6,13 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache
 
 import tiny
 from loratory.methods.lora import Lora
 from loratory.tuning import follow, reading
 from loratory.tuning import greedy as own
-from loratory.tuning.batch import pad
 from loratory.tuning.fused import accelerated, layers
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
@@ -41,27 +40,6 @@ def ready(request, tiny_models):
         yield model, spec, encoder, [row.prompt for row in encoder.all(tiny.examples(9))]
 
 
-def theirs(model, spec, prompts, stops, most, ngram):
-    config = GenerationConfig(
-        max_new_tokens=most,
-        do_sample=False,
-        eos_token_id=sorted(stops),
-        pad_token_id=spec.tokenizer.pad_token_id,
-        no_repeat_ngram_size=ngram or None,
-    )
-    model.generation_config = config
-    fill = spec.tokenizer.pad_token_id
-    ids = pad(prompts, fill, left=True)
-    mask = pad([[1] * len(prompt) for prompt in prompts], 0, left=True)
-    with torch.inference_mode():
-        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-    said = []
-    for row in out[:, ids.shape[1] :].tolist():
-        stop = next((i + 1 for i, token in enumerate(row) if token in stops), len(row))
-        said.append(row[:stop])
-    return said
-
-
 def ours(model, spec, prompts, stops, most, ngram, size=None):
     found = own.greedy(
         model,
@@ -80,11 +58,11 @@ def ours(model, spec, prompts, stops, most, ngram, size=None):
 def test_it_says_what_generate_says(ready, data, ngram, most):
     model, spec, _, prompts = ready
     chosen = data.draw(st.lists(st.sampled_from(prompts), min_size=1, max_size=5))
-    plain = theirs(model, spec, chosen, {1}, most, ngram)
+    plain = tiny.generated(model, spec, chosen, {1}, most, ngram)
     # Tokens that the model really says end its answers, so that some end early.
     said = sorted({token for row in plain for token in row})
     stops = set(data.draw(st.lists(st.sampled_from(said), min_size=1, max_size=3)))
-    assert ours(model, spec, chosen, stops, most, ngram) == theirs(
+    assert ours(model, spec, chosen, stops, most, ngram) == tiny.generated(
         model, spec, chosen, stops, most, ngram
     )
 
@@ -115,7 +93,7 @@ def test_prompts_take_the_place_of_those_that_are_answered(ready, size):
     model, spec, _, prompts = ready
     plain = ours(model, spec, prompts, {spec.tokenizer.eos_token_id}, 12, 0)
     stops = {row[3] for row in plain[::2]}
-    expected = theirs(model, spec, prompts, stops, 12, 0)
+    expected = tiny.generated(model, spec, prompts, stops, 12, 0)
     assert ours(model, spec, prompts, stops, 12, 0, size) == expected
 
 

@@ -158,6 +158,8 @@ class DecodeConfig(Section):
     """Rows answered together at most; fewer where their keys and values would not fit in 2 GiB."""
     engine: Literal["loratory", "vllm"] = "loratory"
     """What writes the test set's answers: Loratory's own decoding, or vLLM on a GPU."""
+    torch_compile: bool = False
+    """Compile the steps of greedy decoding by torch.compile, for GPUs; takes minutes to begin."""
 
 
 class EvaluateConfig(Section):

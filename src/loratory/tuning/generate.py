@@ -57,6 +57,7 @@ def generate(
     num_beams: int,
     no_repeat_ngram_size: int,
     batch_size: int,
+    compiled: bool = False,
     served: Served | None = None,
 ) -> Iterator[Generated]:
     """Yield an answer for every prompt, batch by batch, in no particular order.
@@ -64,6 +65,17 @@ def generate(
     Sampling and every other default that comes with a model are off: base and tuned are
     decoded by these settings alone. Where the same model is served by an engine, that answers,
     greedily.
+
+    Args:
+        model: base or tuned, in evaluation mode.
+        encoder: of the prompts.
+        prompts: none empty.
+        max_new_tokens: an answer ends after so many.
+        num_beams: 1 is greedy.
+        no_repeat_ngram_size: no n-gram of this size comes twice; 0 forbids nothing.
+        batch_size: rows answered together, at most.
+        compiled: steps of own greedy decoding are compiled by `torch.compile`.
+        served: an engine that has the model.
     """
     tokenizer, ends = encoder.tokenizer, frozenset(encoder.stop_ids)
     if served is not None:
@@ -81,6 +93,7 @@ def generate(
             max_new_tokens=max_new_tokens,
             no_repeat_ngram_size=no_repeat_ngram_size,
             batch_size=batch_size,
+            compiled=compiled,
         ):
             yield _answer(row, ids, ends, tokenizer)
         return

@@ -27,6 +27,7 @@ from loratory.tuning.fused.layers import laid_out
 from loratory.tuning.lookup import Text
 from loratory.tuning.model import base_of
 from loratory.tuning.pages import kept_pages
+from loratory.tuning.static import ByGraph
 
 __all__ = ["can_decode", "greedy", "most_rows"]
 
@@ -59,6 +60,7 @@ def greedy(
     max_new_tokens: int,
     no_repeat_ngram_size: int = 0,
     batch_size: int,
+    compiled: bool = False,
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield the place of a prompt and the tokens that follow it, the one that ends it included.
 
@@ -71,13 +73,12 @@ def greedy(
         no_repeat_ngram_size: no n-gram of this size comes twice; 0 forbids nothing.
         batch_size: prompts answered together, at most; fewer where their keys and values would
             take more than `CACHE_BYTES`.
+        compiled: by `torch.compile`, at few shapes.
     """
     longest = max(map(len, prompts), default=0)
     size = min(batch_size, most_rows(model, longest + max_new_tokens))
     with kept_pages():
-        with torch.inference_mode(), quiet():
-            layers = laid_out(model)
-        way = ByModel(model, fill, packs=can_pack(model)) if layers is None else ByLayers(layers)
+        way = ByGraph(model, fill) if compiled else _way(model, fill)
         found = _answered(way, prompts, stops, max_new_tokens, no_repeat_ngram_size, size)
         while True:
             # Not while what is found is in other hands.
@@ -86,6 +87,12 @@ def greedy(
             if answers is None:
                 return
             yield from ((answer.row, answer.said) for answer in answers)
+
+
+def _way(model: Any, fill: int) -> ByLayers | ByModel:
+    with torch.inference_mode(), quiet():
+        layers = laid_out(model)
+    return ByModel(model, fill, packs=can_pack(model)) if layers is None else ByLayers(layers)
 
 
 def most_rows(model: Any, tokens: int) -> int:
@@ -131,7 +138,7 @@ class _Answer:
 
 
 def _answered(
-    way: ByLayers | ByModel,
+    way: ByLayers | ByModel | ByGraph,
     prompts: Sequence[list[int]],
     stops: Collection[int],
     most: int,

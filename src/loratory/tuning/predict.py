@@ -76,6 +76,7 @@ def _texts(
         num_beams=decode.num_beams,
         no_repeat_ngram_size=decode.no_repeat_ngram_size,
         batch_size=decode.batch_size,
+        compiled=decode.torch_compile,
         served=served,
     ):
         example, row = examples[answer.row], rows[answer.row]

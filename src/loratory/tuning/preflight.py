@@ -42,6 +42,7 @@ from loratory.tuning.memory import (
 from loratory.tuning.model import Resolved, check_labels, empty, heads_of, resolve
 from loratory.tuning.regularise import check_remedies
 from loratory.tuning.replay import encode_texts
+from loratory.tuning.static import check_graphs
 from loratory.tuning.tokenised import tokenised
 from loratory.tuning.validation import goal_for
 from loratory.tuning.vllm import check_engine
@@ -104,7 +105,13 @@ def preflight(
     check_lengths(spec, config.data.max_prompt_tokens, config.data.max_target_tokens, vectors)
     check_labels(spec, config.task.choices())
     encoder = encoder_for(spec, config)
-    check_compiler(config.train.torch_compile)
+    check_compiler(
+        {
+            "train.torch_compile": config.train.torch_compile,
+            "decode.torch_compile": config.decode.torch_compile,
+        }
+    )
+    check_graphs(config.decode, config.task.kind, spec.family)
     check_engine(config.decode, spec, config.task.kind, config.method)
     check_remedies(config.remedy, spec.family, config.method)
     goal_for(config, encoder, splits["validation"])  # a wrong name is to be said now

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,17 +24,21 @@ BACKEND = "inductor"
 COMPILERS = ("c++", "g++", "clang++")
 
 
-def check_compiler(wanted: bool) -> None:
+def check_compiler(fields: Mapping[str, bool]) -> None:
     """Refuse to compile for a processor where nothing compiles C++.
 
+    Args:
+        fields: of the recipe, and whether they ask for it.
+
     Raises:
-        ConfigError: `train.torch_compile` is on, and no compiler is installed.
+        ConfigError: one does, and no compiler is installed.
     """
     own = os.environ.get("CXX")
     known = any(shutil.which(name) for name in ([own] if own else COMPILERS))
-    if wanted and device() == "cpu" and not known:
+    asking = [name for name, wanted in fields.items() if wanted]
+    if asking and device() == "cpu" and not known:
         raise ConfigError(
-            "train.torch_compile: on a processor it needs a C++ compiler, and none was found "
+            f"{asking[0]}: on a processor it needs a C++ compiler, and none was found "
             f"({own or ', '.join(COMPILERS)}). Install one, or set it to false."
         )
 
