@@ -19,10 +19,13 @@ class Short:
 
     def __init__(self, monkeypatch, room, where="forward"):
         self.plain, self.room, self.where, self.sizes = trainer.objective, room, where, []
+        self.widths = []
         monkeypatch.setattr(trainer, "objective", self)
 
     def __call__(self, model, inputs, *rest):
         self.sizes.append(len(inputs["labels"]))
+        read = [inputs[key] for key in ("input_ids", "decoder_input_ids") if key in inputs]
+        self.widths.append(sum(ids.shape[1] for ids in read))
         total = self.plain(model, inputs, *rest)
         if self.sizes[-1] > self.room:
             if self.where == "forward":
@@ -67,6 +70,34 @@ def test_a_training_in_parts_is_the_training(name, accumulated, tiny_models, tmp
         assert max(short.sizes) == 8 and short.sizes[0] == 8
         assert 8 not in short.sizes[1:] and set(short.sizes[2:]) <= {1, 2, 3, 4}
         assert losses(run) == pytest.approx(losses(plain), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "t5", "bert"])
+def test_batches_of_so_many_tokens_train_as_whole_ones(name, tiny_models, tmp_path, monkeypatch):
+    settings = {"per_device_train_batch_size": 8, "max_steps": 4, "early_stopping_patience": None}
+    plain = Run(tiny_models(name), tmp_path / "plain", name == "bert", dtype="float32")
+    with monkeypatch.context() as patch:
+        whole = Short(patch, 8)
+        plain.train(**settings)
+    widths = whole.widths
+    for tokens in (2 * max(widths), 5 * min(widths), 1):
+        run = Run(tiny_models(name), tmp_path / str(tokens), name == "bert", dtype="float32")
+        with monkeypatch.context() as patch:
+            parted = Short(patch, 8)
+            run.train(**settings, per_device_train_batch_tokens=tokens)
+        each = zip(parted.sizes, parted.widths, strict=True)
+        assert all(rows == 1 or rows * width <= tokens for rows, width in each)
+        assert sum(parted.sizes) == sum(whole.sizes) and len(parted.sizes) > len(whole.sizes)
+        assert losses(run) == pytest.approx(losses(plain), abs=1e-5)
+
+
+def test_processes_that_wait_for_each_other_have_no_parts():
+    halving = Halving(print, tokens=10)
+    batch = {"input_ids": torch.ones(4, 5), "labels": torch.ones(4, 5)}
+    model = torch.nn.Linear(1, 1)
+    with pytest.raises(RunError, match=r"per_device_train_batch_tokens: .*Set it to null"):
+        halving.run(model, batch, lambda part: part["labels"].sum(), alone=False)
+    assert halving.run(model, batch, lambda part: part["labels"].sum()) == 20
 
 
 @pytest.mark.parametrize("name", ["llama", "t5", "bert"])

@@ -245,6 +245,21 @@ def test_the_largest_batch(tiny_models):
     assert shape.whole == max(row.length for row in rows) - 1
     assert shape.supervised >= max(len(row.answer) for row in rows)
     assert largest(rows[:2], 4).rows == 2
+    assert largest(rows, 4, 2 * rows[-1].length).rows == 2
+    assert largest(rows, 4, 1).rows == 1
+
+
+def test_a_batch_of_fewer_tokens_is_expected_to_hold_less(tiny_models):
+    spec = tiny.spec(tiny_models("llama"))
+    rows = rows_of(spec)
+    longest = max(row.length for row in rows)
+    found = []
+    for tokens in (None, 2 * longest):
+        config = TrainConfig(per_device_train_batch_size=4, per_device_train_batch_tokens=tokens)
+        model, weights = attached(spec)
+        held = rehearse(model, spec, config, rows, weights).held
+        found.append(held.activations)
+    assert found[1] == pytest.approx(found[0] / 2, rel=0.2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="counts the GPU's memory where there is one")

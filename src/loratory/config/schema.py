@@ -110,6 +110,8 @@ class TrainConfig(Section):
     """Gradients above this norm are scaled down to it."""
     per_device_train_batch_size: Positive = 8
     """Rows in one forward pass."""
+    per_device_train_batch_tokens: Positive | None = None
+    """Tokens in one forward pass, padding included; longer batches are taken in parts."""
     gradient_accumulation_steps: Positive = 1
     """Forward passes in one optimiser step."""
     per_device_eval_batch_size: Positive = 16

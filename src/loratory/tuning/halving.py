@@ -1,7 +1,8 @@
-"""A batch that memory has no room for: in parts, for losses are sums, and then recomputed.
+"""A batch that is too large: in parts, for losses are sums, and then recomputed.
 
-Where not even one row fits, activations are thrown away and computed again in the backward pass.
-The step is the same either way.
+It is so where a recipe says how many tokens are read at once, or where memory runs out. Where not
+even one row fits, activations are thrown away and computed again in the backward pass. The step is
+the same either way.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Halving:
-    """Takes a batch in one part, or in as many as memory asked for.
+    """Takes a batch in one part, or in as many as its tokens or memory ask for.
 
     What has not fitted once is not tried again: batches that follow are parted as well.
 
     Args:
         note: is told once that batches are parted, and once that activations are recomputed.
+        tokens: of a part at most, padding included; a row by itself may have more.
     """
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], tokens: int | None = None) -> None:
         self.note = note
+        self.tokens = tokens
         self.parts = 1
 
     def run(
@@ -57,14 +60,21 @@ class Halving:
             alone: no other process waits for this one's gradients.
 
         Raises:
-            RunError: not even one row fits, recomputed, or other processes wait.
+            RunError: not even one row fits, recomputed, or other processes wait for parts.
         """
         trained = [p for p in model.parameters() if p.requires_grad]
+        needed = self._needed(batch)
+        if needed > 1 and not alone:
+            raise RunError(
+                "train.per_device_train_batch_tokens: several processes would wait for each other "
+                "at every part. Set it to null, and lower train.per_device_train_batch_size."
+            )
         while True:
             # A backward pass that broke off has left gradients behind.
             before = [None if p.grad is None else p.grad.clone() for p in trained]
             try:
-                return torch.stack([learn(part) for part in _parted(batch, self.parts)]).sum()
+                parts = _parted(batch, max(self.parts, needed))
+                return torch.stack([learn(part) for part in parts]).sum()
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -75,6 +85,13 @@ class Halving:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self._lower(model, len(batch["labels"]), alone)
+
+    def _needed(self, batch: dict[str, Any]) -> int:
+        if self.tokens is None:
+            return 1
+        read = (batch[key].shape for key in ("input_ids", "decoder_input_ids") if key in batch)
+        rows, width = len(batch["labels"]), sum(int(shape[1]) for shape in read)
+        return -(-rows // max(self.tokens // width, 1))
 
     def _lower(self, model: Any, rows: int, alone: bool) -> None:
         if not alone:

@@ -171,7 +171,8 @@ def rehearse(
             replay = replay_shape(texts, remedy, size)
             near = bool(remedy.kl_weight)
             with accelerated(ready, spec.family, wanted=config.fuses):
-                held = train_step(ready, spec.family, largest(rows, size), replay=replay, near=near)
+                most = largest(rows, size, config.per_device_train_batch_tokens)
+                held = train_step(ready, spec.family, most, replay=replay, near=near)
         if finish is not None:
             finish()
             counted = replace(counted, adapter_bytes=adapter_bytes(ready))
@@ -219,14 +220,17 @@ def replay_shape(texts: Sequence[Encoded], remedy: RemedyConfig, size: int) -> S
     return largest(texts, replayed(remedy.replay_share, size))
 
 
-def largest(rows: Sequence[Encoded], size: int) -> Shape:
+def largest(rows: Sequence[Encoded], size: int, tokens: int | None = None) -> Shape:
     """Return the longest batch that rows of like length make, with the most supervised tokens.
 
     Args:
         rows: at least one.
         size: rows in a batch.
+        tokens: in a batch at most, padding included.
     """
-    batches = [[rows[i] for i in b] for b in sorted_batches([r.length for r in rows], size)]
+    lengths = [row.length for row in rows]
+    numbers = sorted_batches(lengths, size, sys.maxsize if tokens is None else tokens)
+    batches = [[rows[i] for i in batch] for batch in numbers]
     # A decoder reads prompt and answer as one, all but the answer's last token.
     whole = max(row.length for row in rows)
     prompt = max(len(row.prompt) for row in rows)

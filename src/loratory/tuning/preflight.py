@@ -205,7 +205,7 @@ def _key(
             "quantization": spec.quantization,
             "labels": len(config.task.choices()),
             "method": repr(method),
-            "batch": asdict(largest(rows, size)),
+            "batch": asdict(largest(rows, size, train.per_device_train_batch_tokens)),
             "replay": None if replay is None else asdict(replay),
             "remedy": config.remedy.model_dump(),
             "train": [size, train.activation_checkpointing, train.fuses],

@@ -215,6 +215,7 @@ def train(
         goal=goal,
         beside=[rows[i] for i in beside],
         keep=keep,
+        tokens=config.per_device_train_batch_tokens,
         note=progress.note,
     )
     trainer.remove_callback(PrinterCallback)
@@ -279,6 +280,7 @@ def _arguments(
 ) -> TrainingArguments:
     ours = {"early_stopping_patience", "early_stopping_threshold", "max_tokens", "max_seconds"}
     ours |= {"metric_for_best_model", "eval_generate_rows", "fused", "torch_compile"}
+    ours |= {"per_device_train_batch_tokens"}
     values = config.model_dump(exclude=ours)
     if not values["report_to"]:
         values["report_to"] = "none"

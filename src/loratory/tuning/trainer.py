@@ -88,6 +88,7 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         goal: what is measured at each validation besides the loss.
         beside: training rows whose loss is measured there as that of validation rows is.
         keep: is handed the losses of every row at each validation.
+        tokens: read in one forward pass at most, padding included.
         note: is told what a user should know.
         kwargs: Trainer's.
     """
@@ -100,11 +101,12 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         goal: Goal | None = None,
         beside: Sequence[Encoded] = (),
         keep: Callable[[RowLosses], None] | None = None,
+        tokens: int | None = None,
         note: Callable[[str], None] = print,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.halving = Halving(note)
+        self.halving = Halving(note, tokens)
         self.hooks = hooks
         self.remedies = remedies
         self.goal, self.beside, self.keep = goal, beside, keep
