@@ -17,15 +17,15 @@ BEGAN = time.perf_counter()
 
 def main() -> None:
     """Run until the first step and say what it took."""
-    # As `pip install loratory[demo]` leaves it: peft imports what `[quantize]` brings wherever it
-    # is, and that imports torch's compiler.
-    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
-    from peft import PeftModel  # noqa: F401
-    from transformers import Trainer  # noqa: F401
-
+    # As `pip install loratory[demo]` leaves it: peft and transformers import what `[dev]` brings
+    # wherever it is.
+    sys.modules.update(dict.fromkeys(("bitsandbytes", "scipy", "sklearn")))  # type: ignore[arg-type]
     from loratory import cli, run
     from loratory.config import load
-    from loratory.tuning.trainer import SupervisedTrainer
+    from loratory.pipeline.packages import training_packages
+
+    with training_packages("preflight", "train"):
+        from loratory.tuning.trainer import SupervisedTrainer
 
     libraries = time.perf_counter() - BEGAN
 

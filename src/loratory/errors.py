@@ -15,8 +15,7 @@ that escapes is a fault of Loratory's own, shown with its traceback and status 1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ConfigError",
@@ -26,7 +25,6 @@ __all__ = [
     "ModelError",
     "RunError",
     "suggest",
-    "training_packages",
 ]
 
 
@@ -60,22 +58,6 @@ class RunError(LoratoryError):
 
 class MissingDependencyError(LoratoryError):
     """An optional package that the request needs is not installed."""
-
-
-@contextmanager
-def training_packages() -> Iterator[None]:
-    """Say which package is missing where what training needs is not installed.
-
-    Raises:
-        MissingDependencyError: an import within found no such module.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"this needs the package {error.name}, which is not installed. "
-            "Run: pip install 'loratory[train]'"
-        ) from None
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:

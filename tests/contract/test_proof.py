@@ -46,7 +46,8 @@ def test_it_is_proved_and_merged_where_it_merges(name, model, tiny_models, tmp_p
     classify = model == "distilbert"
     run = Run(tiny_models(model), tmp_path / "run", classify, method)
     base = run.model.get_base_model()
-    frozen = Frozen(base, run.spec)
+    frozen = Frozen(run.spec)
+    frozen.take(base)
     frozen.note()
     # By little: methods such as VeRA would else throw a model of random weights far off.
     moved(run, by=0.01)

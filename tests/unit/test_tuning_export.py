@@ -189,7 +189,8 @@ def test_a_real_model_is_proved_merged_and_exported(tmp_path, fresh_process):
     except MissingDependencyError as error:
         pytest.skip(str(error))
     loaded = load(spec, (), 0)
-    frozen = Frozen(loaded.model, spec)
+    frozen = Frozen(spec)
+    frozen.take(loaded.model)
     model = Lora(r=8).attach(loaded.model, spec.family, 0)
     frozen.note()
     save_adapter(tiny.shaken(model, 1, 0.02), spec, tmp_path)

@@ -30,7 +30,8 @@ MODELS = {"llama": False, "gpt2": False, "t5": False, "bert": True, "distilbert"
 def trained(name, tiny_models, tmp_path: Path, method=None, **fields) -> tuple[Run, Frozen]:
     """A saved adapter whose every value was moved, and the digests from before."""
     run = Run(tiny_models(name), tmp_path / "run", MODELS[name], method, **fields)
-    frozen = Frozen(run.model.get_base_model(), run.spec)
+    frozen = Frozen(run.spec)
+    frozen.take(run.model.get_base_model())
     frozen.note()
     moved(run)
     save_adapter(run.model, run.spec, run.folder)
@@ -195,7 +196,8 @@ def test_a_merge_that_leaves_the_base_model_is_caught(tiny_models, tmp_path, mon
 def with_its_head_alone_trained(name, tiny_models, tmp_path) -> tuple[Run, Frozen]:
     """A saved classifier with an adapter without effect, and the digests from before."""
     run = Run(tiny_models(name), tmp_path / "run", True)
-    frozen = Frozen(run.model.get_base_model(), run.spec)
+    frozen = Frozen(run.spec)
+    frozen.take(run.model.get_base_model())
     frozen.note()
     head_moved(run)
     save_adapter(run.model, run.spec, run.folder)

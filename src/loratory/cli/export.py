@@ -188,9 +188,9 @@ def _numbers(text: str) -> list[float]:
 def _tuning() -> Iterator[Any]:
     """Show progress, and say which packages are missing where torch is not installed."""
     from loratory.cli.console import progress
-    from loratory.errors import training_packages
+    from loratory.pipeline.packages import training_packages
 
-    with training_packages(), progress() as shown:
+    with training_packages("saved"), progress() as shown:
         yield shown
 
 

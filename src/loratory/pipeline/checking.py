@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loratory.config import RunConfig, from_mapping, load, to_mapping
-from loratory.errors import ConfigError, training_packages
+from loratory.errors import ConfigError
 from loratory.evaluation.leakage import find_leaks, leakage_finding, treat_leaks
 from loratory.pipeline.asked import asked
+from loratory.pipeline.packages import training_packages
 from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress, Silent
 from loratory.records import Example, Finding
@@ -80,7 +81,7 @@ def check(recipe: Recipe, progress: Progress = SILENT) -> Checked:
         "fingerprint": {name: fingerprint(getattr(rows, name)) for name in splits},
         "remedies": remedies,
     }
-    with training_packages():
+    with training_packages("preflight", "train"):
         from loratory.tuning.preflight import preflight
 
         found = preflight(config, splits, progress, texts)
@@ -150,7 +151,7 @@ def plan(recipe: Recipe, steps: int = 4, progress: Progress = SILENT) -> tuple[C
         raise ConfigError(f"steps: got {steps}; at least 2 are needed, the first prepares.")
     checked = check(recipe, progress)
     config = checked.config
-    with training_packages():
+    with training_packages("trial"):
         from loratory.tuning import model as models
         from loratory.tuning.preflight import encoder_for
         from loratory.tuning.trial import try_out

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from loratory.errors import ConfigError, training_packages
+from loratory.errors import ConfigError
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT
 from loratory.pipeline.findings import forgotten
+from loratory.pipeline.packages import training_packages
 from loratory.pipeline.stages import load_base, write_report
 from loratory.progress import Progress
 from loratory.records import ScalePoint
@@ -52,7 +53,7 @@ def scale(
         raise ConfigError("--scales: 0 and 1 are always taken; give one more, as 0.5.")
     adapter = run.need("adapter", "train")
     run.need("probes", "probe")
-    with training_packages():
+    with training_packages("scale"):
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.preflight import encoder_for
         from loratory.tuning.scale import check_scalable, sweep_scales

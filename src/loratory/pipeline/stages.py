@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from loratory import __version__, evaluation
-from loratory.errors import RunError, training_packages
+from loratory.errors import RunError
 from loratory.files import write_text
 from loratory.pipeline import basis
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT, Recipe, check
 from loratory.pipeline.findings import findings
+from loratory.pipeline.packages import training_packages
 from loratory.pipeline.settings import settings
 from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress
@@ -54,7 +55,8 @@ def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
 
 def train(run: Run, progress: Progress = SILENT) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint if it has one."""
-    with stage(run, "train", progress), training_packages():
+    with stage(run, "train", progress), training_packages("train"):
+        from loratory.tuning import model as models
         from loratory.tuning import proof as proofs
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
@@ -64,9 +66,11 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 
         config = run.config
         rows = {split: run.examples(split) for split in ("train", "validation")}
-        loaded = load_base(run, progress)
-        encoder = encoder_for(loaded.spec, config)
-        frozen = proofs.Frozen(loaded.model, loaded.spec)
+        spec = resolve_base(run, progress)
+        frozen = proofs.Frozen(spec)
+        loaded = models.load(spec, config.task.choices(), config.seed)
+        frozen.take(loaded.model)
+        encoder = encoder_for(spec, config)
         model = config.method.attach(loaded.model, loaded.spec.family, config.seed, loaded.heads)
         frozen.note()
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -81,7 +85,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         validation = tokenised(encoder, rows["validation"])
         hooks = config.method.training(model)
         trained = training.train(
-            loaded.spec,
+            spec,
             model,
             tokenised(encoder, rows["train"]),
             validation,
@@ -96,7 +100,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         )
         run.record(training=dataclasses.asdict(trained), model=_memory(run, peak_bytes()))
         progress.note("Proving that the saved adapter is the trained one, in a fresh process")
-        seen = proofs.observe(loaded.spec, model, loaded.heads, validation, frozen)
+        seen = proofs.observe(spec, model, loaded.heads, validation, frozen)
         del model, loaded, frozen  # the fresh process needs the memory
         found = proofs.prove(
             seen,
@@ -111,7 +115,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 
 def predict(run: Run, progress: Progress = SILENT) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
-    with stage(run, "predict", progress), training_packages():
+    with stage(run, "predict", progress), training_packages("predict"):
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.fused import accelerated
@@ -168,7 +172,7 @@ def predict(run: Run, progress: Progress = SILENT) -> None:
 
 def probe(run: Run, progress: Progress = SILENT) -> None:
     """Ask base and tuned model what is not the task: texts, paired sentences, swapped rows."""
-    with stage(run, "probe", progress), training_packages():
+    with stage(run, "probe", progress), training_packages("judge"):
         from loratory.tuning import model as models
         from loratory.tuning.adapter import with_adapter
         from loratory.tuning.fused import accelerated
@@ -275,14 +279,19 @@ def write_report(run: Run, progress: Progress = SILENT) -> None:
         write_text(run.folder / "README.md", render_card(run.folder))
 
 
+def resolve_base(run: Run, progress: Progress) -> Any:
+    """Find the base model that a run names."""
+    from loratory.tuning.model import resolve
+
+    classify = run.config.task.kind == "classification"
+    return resolve(run.config.model, classify=classify, progress=progress)
+
+
 def load_base(run: Run, progress: Progress) -> Any:
     """Load the base model that a run names, with its head where the task needs one."""
-    from loratory.tuning import model as models
+    from loratory.tuning.model import load
 
-    config = run.config
-    classify = config.task.kind == "classification"
-    spec = models.resolve(config.model, classify=classify, progress=progress)
-    return models.load(spec, config.task.choices(), config.seed)
+    return load(resolve_base(run, progress), run.config.task.choices(), run.config.seed)
 
 
 def served(run: Run, spec: Any, adapter: Path | None = None) -> Any:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from loratory.tuning.adapter import with_adapter
 from loratory.tuning.batch import IGNORE
 from loratory.tuning.model import base_of, load, resolve
 
-__all__ = ["answer", "digest", "greedy", "logits", "main"]
+__all__ = ["answer", "digest", "digests", "greedy", "logits", "main"]
 
 
 def logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -78,6 +79,12 @@ def greedy(
         inner.generation_config = model.generation_config = own
     tops = [step[0].float().topk(2).values.tolist() for step in out.logits]
     return out.sequences[0, -len(tops) :].tolist(), [first - second for first, second in tops]
+
+
+def digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the `digest` of each tensor, made by as many threads as PyTorch has."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        return dict(zip(tensors, threads.map(digest, tensors.values()), strict=True))
 
 
 def digest(tensor: torch.Tensor) -> str:
@@ -156,7 +163,7 @@ def vocabulary(model: Any, tokenizer: Any) -> dict[str, Any]:
 def _digests(model: Any, heads: Sequence[str]) -> dict[str, str]:
     """Return digests of the body's weights in float32. A new head is always another one."""
     inside = tuple(f"{head}." for head in heads)
-    return {n: digest(p.float()) for n, p in model.named_parameters() if not n.startswith(inside)}
+    return digests({n: p.float() for n, p in model.named_parameters() if not n.startswith(inside)})
 
 
 def _row(tensors: Mapping[str, torch.Tensor], i: int) -> dict[str, torch.Tensor]:

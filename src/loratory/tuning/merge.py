@@ -23,7 +23,7 @@ from loratory.progress import Progress
 from loratory.runs.folder import free, whole_folder
 from loratory.tuning.batch import collate
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fresh import digest, logits
+from loratory.tuning.fresh import digests, logits
 from loratory.tuning.model import AUTO_CLASSES, Loaded, Resolved
 from loratory.tuning.preflight import encoder_for
 from loratory.tuning.saved import Saved, base_model, put_on
@@ -87,7 +87,7 @@ def merged_model(saved: Saved, progress: Progress) -> Merged:
     loaded = base_model(saved, progress, dtype="float32", quantization="none")
     rows = tuple(_rows(saved, loaded))
     base = tuple(logits(loaded.model, row) for row in rows)
-    before = {name: digest(p) for name, p in loaded.model.named_parameters()}
+    before = digests(dict(loaded.model.named_parameters()))
     model = put_on(loaded, saved.folder)
     expected = tuple(logits(model, row) for row in rows)
     try:
@@ -96,7 +96,8 @@ def merged_model(saved: Saved, progress: Progress) -> Merged:
         raise ModelError(
             f"{saved.folder}: {saved.kind} cannot be merged: {' '.join(str(error).split())[:300]}"
         ) from None
-    changed = any(before.get(name) != digest(p) for name, p in merged.named_parameters())
+    after = digests(dict(merged.named_parameters()))
+    changed = any(before.get(name) != value for name, value in after.items())
     merged.eval().requires_grad_(False)
     found = tuple(logits(merged, row) for row in rows)
     # A head that was trained beside an adapter without effect moves logits and no base weight.

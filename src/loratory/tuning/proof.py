@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from loratory.errors import RunError
 from loratory.tuning import process
 from loratory.tuning.batch import collate
 from loratory.tuning.encode import Encoded
-from loratory.tuning.fresh import digest, logits, vocabulary
+from loratory.tuning.fresh import digests, logits, vocabulary
 from loratory.tuning.model import Resolved, fingerprint
 from loratory.tuning.verdict import (
     Proof,
@@ -48,29 +49,39 @@ NEW_TOKENS = 12
 
 
 class Frozen:
-    """The base model's weights before training, for the comparison afterwards.
+    """The base model before training, for the comparison afterwards.
 
-    Made before the method is attached, so that it knows which parameters are the base
-    model's; `note` is called after that, when it is settled which of them are frozen.
+    Its files are read in a thread of their own, while the model is loaded from them.
+
+    Args:
+        spec: the base model.
     """
 
-    def __init__(self, model: Any, spec: Resolved) -> None:
+    def __init__(self, spec: Resolved) -> None:
         self.spec = spec
-        self.parameters = dict(model.named_parameters())
-        self.files = fingerprint(spec)
+        self.parameters: dict[str, Any] = {}
         self.digests: dict[str, str] = {}
+        thread = ThreadPoolExecutor(1)
+        self._files = thread.submit(fingerprint, spec)
+        thread.shutdown(wait=False)
+
+    @property
+    def files(self) -> str:
+        """Return the fingerprint of the files."""
+        return self._files.result()
+
+    def take(self, model: Any) -> None:
+        """Learn which parameters are the base model's: before a method is attached to it."""
+        self.parameters = dict(model.named_parameters())
 
     def note(self) -> None:
-        """Take the frozen weights' digests."""
-        self.digests = {
-            name: digest(p) for name, p in self.parameters.items() if not p.requires_grad
-        }
+        """Take the digests of those that are frozen: when it is settled which are."""
+        self.digests = digests({n: p for n, p in self.parameters.items() if not p.requires_grad})
 
     def changed(self) -> list[str]:
         """Return the frozen weights that are no longer the same bytes, by name."""
-        return [
-            name for name, value in self.digests.items() if digest(self.parameters[name]) != value
-        ]
+        now = digests({name: self.parameters[name] for name in self.digests})
+        return [name for name, value in self.digests.items() if now[name] != value]
 
     def files_changed(self) -> bool:
         """Return whether the base model's files on disk have changed."""
