@@ -551,18 +551,36 @@ def test_a_product_by_a_reordered_weight_is_the_product(monkeypatch):
             assert torch.equal(add, before)
 
 
-def test_rows_are_made_even_where_that_adds_little():
+def test_rows_and_tokens_are_made_even_where_that_adds_little():
     for length, even in ((31, 32), (29, 29), (32, 32), (150, 160), (130, 130)):
         ids = torch.arange(2 * length).view(2, length)
         keep = torch.zeros_like(ids, dtype=torch.bool)
-        keep[:, -1], keep[1, length // 2] = True, True
+        keep[0, -1], keep[1, length // 2] = True, True
         inputs, kept = pack(ids, keep, 1.0, asked_only=True)
         plain, expected = pack(ids, keep, 1.0)
-        assert inputs["packed"].places.shape == (2, even)
-        assert torch.equal(inputs["packed"].asked, kept[0].nonzero()[:, 0])
+        layout, asked = inputs["packed"], expected[0].nonzero()[:, 0]
+        assert layout.places.shape == (2, even)
+        real = length + length // 2 + 1
+        assert plain["input_ids"].shape == (1, real)
+        # Padding is there for that: so much, and no more.
+        count = min(-(-real // 32) * 32, 2 * even)
+        assert inputs["input_ids"].shape == (1, count)
+        assert torch.equal(inputs["input_ids"][kept], plain["input_ids"][expected])
+        assert torch.equal(inputs["position_ids"][kept], plain["position_ids"][expected])
+        assert len(layout.asked) == 32 and len(set(layout.asked.tolist())) == 32
+        assert torch.equal(layout.asked[: len(asked)], kept[0].nonzero()[:, 0])
         assert plain["packed"].asked is None
-        assert torch.equal(kept, expected)
-        assert torch.equal(inputs["input_ids"], plain["input_ids"])
-        assert torch.equal(inputs["position_ids"], plain["position_ids"])
-        at = inputs["packed"].places[:, :length]
-        assert torch.equal(inputs["input_ids"][0][at], ids)
+        for row, many in ((0, length), (1, length // 2 + 1)):
+            at = layout.places[row, :many]
+            assert torch.equal(inputs["input_ids"][0][at], ids[row, :many])
+            assert torch.equal(inputs["position_ids"][0][at], torch.arange(many))
+
+
+def test_where_there_is_no_padding_none_is_made():
+    ids = torch.arange(2 * 29).view(2, 29)
+    keep = torch.zeros_like(ids, dtype=torch.bool)
+    keep[:, -1] = True
+    inputs, kept = pack(ids, keep, 1.0, asked_only=True)
+    assert inputs["input_ids"].shape == (1, 58) and int(kept.sum()) == 2
+    keep[:] = True
+    assert len(pack(ids, keep, 1.0, asked_only=True)[0]["packed"].asked) == 58

@@ -16,16 +16,17 @@ from loratory.tuning.fused import accelerated, layers
 from loratory.tuning.model import load
 from loratory.tuning.packing import pack
 
-WAYS = ["laid out", "llama", "gpt2"]
+WAYS = ["laid out, tiles", "laid out", "llama", "gpt2"]
 
 
 @pytest.fixture(scope="module", params=WAYS)
 def ready(request, tiny_models):
     """A decoder whose answers hang on their prompts, and prompts of several lengths.
 
-    The first is answered by its layers laid out, the others by the model.
+    The first are answered by their layers laid out, as for either kind of processor, the others by
+    the model.
     """
-    laid = request.param == "laid out"
+    laid = request.param.startswith("laid out")
     spec = tiny.spec(tiny_models("llama" if laid else request.param))
     model = load(spec, (), 0).model
     with torch.no_grad():
@@ -37,6 +38,7 @@ def ready(request, tiny_models):
     with pytest.MonkeyPatch.context() as patch:
         if not laid:
             patch.setattr(own, "laid_out", lambda _: None)
+        patch.setattr(layers, "has_tiles", lambda: request.param.endswith("tiles"))
         yield model, spec, encoder, [row.prompt for row in encoder.all(tiny.examples(9))]
 
 

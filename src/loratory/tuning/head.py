@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loratory.tuning.packing import EVEN
+
 __all__ = ["can_fuse", "head_losses"]
 
 BLOCK_BYTES = 2**25
@@ -55,8 +57,10 @@ def head_losses(states: Tensor, head: Any, targets: Tensor) -> Tensor:
         head: that `can_fuse`.
         targets: (N,).
     """
-    found: Tensor = _HeadLosses.apply(states, head.weight, head.bias, targets)
-    return found
+    few = -len(states) % EVEN
+    whole, told = functional.pad(states, (0, 0, 0, few)), functional.pad(targets, (0, few))
+    found: Tensor = _HeadLosses.apply(whole, head.weight, head.bias, told)
+    return found[: len(states)]
 
 
 def can_fuse(head: Any) -> bool:

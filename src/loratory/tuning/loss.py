@@ -179,7 +179,7 @@ def head_on(head: Any, keep: torch.Tensor) -> Iterator[None]:
     def select(_: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         states = args[0]
         if states.shape[1] < keep.shape[1]:  # a layer has done it (fused/decoder.py)
-            return (states,)
+            return (states[:, : int(keep.sum())],)
         states = states[:, -keep.shape[1] :]  # behind the vectors that prompt tuning puts first
         return (states[keep].unsqueeze(0),)
 

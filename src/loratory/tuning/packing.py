@@ -23,9 +23,12 @@ __all__ = ["MOST", "Layout", "collect", "pack", "spread"]
 
 MOST = 0.9
 """Packed where so many tokens are left at most, of those with padding; else it does not pay."""
-EVEN, ROOM = 32, 1.1
-"""A softmax of bfloat16 is quickest of a multiple of so many numbers; rows are up to so many times
-as long for it."""
+EVEN = 32
+"""Rows are as long as a multiple of this, of which a softmax of bfloat16 is quickest, and so many
+tokens are there, as padding allows. Products by tiles (AMX) are compiled for each number of tokens,
+which takes half as long for such a number, and is needed less often."""
+ROOM = 1.1
+"""Rows are up to so many times as long for it."""
 
 
 @dataclass
@@ -39,7 +42,8 @@ class Layout:
     prefix: int
     """Tokens that all rows begin with."""
     asked: Tensor | None = None
-    """(M,): the tokens whose last states are read, in order; None where all may be."""
+    """(M,): the tokens whose last states are read, in order, and behind them any; None where all
+    may be."""
     _known: dict[tuple[int, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
     _own: dict[int, Tensor] = field(default_factory=dict)
 
@@ -91,7 +95,8 @@ def pack(
         keep: (B, T), true where a token's successor is learnt; each row's last token is.
         most: it pays where so many tokens are left at most, of those with padding.
         asked_only: nothing is read but the last states of the tokens in `keep`, which the layout
-            names. Rows may then be a little longer, where their softmax is quicker for it.
+            names first. Rows may then be a little longer, and some padding stay, where that is
+            quicker.
     """
     rows, length = ids.shape
     place = torch.arange(length, device=ids.device)
@@ -108,6 +113,9 @@ def pack(
         ids = functional.pad(ids, (0, even - length))
         keep = functional.pad(keep, (0, even - length))
         own, length = own // length * even + own % length, even
+    if asked_only:
+        beyond = (torch.arange(length, device=ids.device) >= lengths[:, None]).flatten().nonzero()
+        own = torch.cat([own, beyond[: -len(own) % EVEN, 0]]).sort().values
     places = torch.zeros_like(ids).flatten()
     places[own] = torch.arange(len(own), device=ids.device)
     places = places.view(rows, length)
@@ -118,9 +126,16 @@ def pack(
         "position_ids": (own % length)[None],
         # One that is there already, so that the model makes none; attention goes by the layout.
         "attention_mask": torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device),
-        "packed": Layout(places, own, prefix, kept.nonzero()[:, 0] if asked_only else None),
+        "packed": Layout(places, own, prefix, _evened(kept) if asked_only else None),
     }
     return inputs, kept[None]
+
+
+def _evened(kept: Tensor) -> Tensor:
+    """Return which are true, and behind them as many others as make the number even."""
+    asked, others = kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]
+    few = -len(asked) % EVEN
+    return torch.cat([asked, others[:few]]) if few < len(others) else asked
 
 
 class _Spread(torch.autograd.Function):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers.activations import SiLUActivation
 
 from loratory.methods.base import quiet
@@ -35,6 +35,9 @@ from loratory.tuning.packing import Layout, collect, pack, spread
 
 __all__ = ["Layers", "Rows", "laid_out"]
 
+TILE = 16
+"""Rows of a tile (AMX). Products are compiled for each number of rows, which takes as long as ten
+of them: fewer numbers are fewer times."""
 COPY_BYTES = 2**30
 """The most that weights laid out anew may take; products of larger ones take the time anyway."""
 
@@ -131,15 +134,22 @@ class Layers:
             Asked(rows, tokens, self._shared, dtype)
             for rows, tokens in zip(groups, asked, strict=True)
         ]
-        sizes = [len(part.positions) for part in parts]
+        ids = torch.tensor([token for tokens in asked for row in tokens for token in row])
+        few = -len(ids) % (TILE if has_tiles() else 1)
+        sizes = [len(part.positions) for part in parts] + [few]
 
         def attend(layer: int, *qkv: Tensor) -> Tensor:
-            split = zip(parts, *(x.split(sizes) for x in qkv), strict=True)
-            found = [part.attended(layer, *each, self._scaling) for part, *each in split]
-            return torch.cat(found) if len(found) > 1 else found[0]
+            *split, rest = zip(*(x.split(sizes) for x in qkv), strict=True)
+            found = [
+                part.attended(layer, q, k, v, self._scaling)
+                for part, (q, k, v) in zip(parts, split, strict=True)
+            ]
+            # The rest is read by nobody.
+            return torch.cat([*found, rest[0].flatten(1)]) if few or len(found) > 1 else found[0]
 
-        ids = torch.tensor([token for tokens in asked for row in tokens for token in row])
-        return self._head(self._states(ids, torch.cat([part.positions for part in parts]), attend))
+        positions = torch.cat([part.positions for part in parts])
+        states = self._states(pad(ids, (0, few)), pad(positions, (0, few)), attend)
+        return self._head(states)[: len(ids)]
 
     def _states(
         self, ids: Tensor, positions: Tensor, attend: Any, last: Tensor | None = None
