@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed DATA [--rows 64] [--rounds 3] [--tools slides,trl,plain,loratory]`.
+"""`python -m benchmarks.speed DATA [--rows 64] [--rounds 3] [--parts training,decoding]`.
 
 DATA is a folder with `summarization/scitldr_*.jsonl`, `forgetting/arc_easy.jsonl` and
 `sentiment/imdb_sample.jsonl`.
@@ -41,6 +41,9 @@ from loratory.tuning.model import Resolved, load
 from loratory.tuning.validation import mean_loss
 
 PARTS = ("training", "decoding", "likelihood", "classification")
+START = "starting"
+LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""What says which instructions oneDNN may use at most."""
 TOOLS = ("slides", "trl", "plain", "loratory")
 ANSWERERS = ("one by one", "eights", "loratory")
 JUDGES = ("lm-eval", "loratory")
@@ -279,10 +282,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--parts", default=",".join((*PARTS, START)))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="keep the parts that are there")
     given = parser.parse_args()
-    kept = given.results / "speed.json"
+    kept, parts = given.results / "speed.json", given.parts.split(",")
     if given.resume and kept.is_file():
         result = json.loads(kept.read_text(encoding="utf-8"))
     else:
@@ -291,32 +295,36 @@ def main() -> None:
             "rounds": given.rounds,
             "hardware": hardware(),
             "versions": versions(),
+            "limit": os.environ.get(LIMIT),
             "gemm_peak": [gemm_peak()],
-            "starts": starts(given.rounds),
             **{part: {} for part in PARTS},
         }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         known = tasks(given.data.absolute(), result["rows"], folder)
-        if "first_steps" not in result:
+        if START in parts and "first_steps" not in result:
+            result["starts"] = starts(given.rounds)
             result["first_steps"] = first_steps(folder, given.rounds)
         for name in given.tasks.split(","):
-            if name in result["decoding"]:
+            # Answers are those of the adapters that were trained for it.
+            wanted = "decoding" if "decoding" in parts else "training"
+            if wanted not in parts or name in result[wanted]:
                 continue
             file, spec, held = known[name]
             adapter = trained(result, name, file, spec, held, given, folder)
-            result["decoding"][name] = decoded(file, spec, adapter, given.rounds)
+            if "decoding" in parts:
+                result["decoding"][name] = decoded(file, spec, adapter, given.rounds)
             keep(result, given.results)
-        if "longer" not in result:
+        if "training" in parts and "longer" not in result:
             result["longer"] = longer(given.data.absolute(), folder, given.rounds)
             result["gemm_peak"] += result["longer"].pop("gemm_peak")
             keep(result, given.results)
-        if "arc_easy" not in result["likelihood"]:
+        if "likelihood" in parts and "arc_easy" not in result["likelihood"]:
             items = given.data.absolute() / "forgetting/arc_easy.jsonl"
             file, *_ = next(iter(known.values()))
             result["likelihood"]["arc_easy"] = judged(file, items, given.rounds)
             keep(result, given.results)
-        if "imdb" not in result["classification"]:
+        if "classification" in parts and "imdb" not in result["classification"]:
             file, out = reviews(given.data.absolute(), folder), folder / "classifier"
             taken, _ = turns("classification", CLASSIFIERS, given.rounds, file, out)
             result["classification"]["imdb"] = {"tools": taken, "rows": REVIEWS}

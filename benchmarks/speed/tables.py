@@ -34,6 +34,8 @@ def table(result: Mapping[str, Any]) -> str:
         "measured in the same way for all. The most a bfloat16 product reached here is "
         f"{peak / 1e9:,.0f} GFLOP/s.",
     ]
+    if result.get("limit"):
+        lines[-1] += f" oneDNN was held to {result['limit']} (`ONEDNN_MAX_CPU_ISA`)."
     for name, part in result["training"].items():
         lines += [
             "",
@@ -102,11 +104,18 @@ def table(result: Mapping[str, Any]) -> str:
         }
         title = f"Classification with a head, {name}"
         lines += _section(title, said, "rows", part["tools"], rounds, beside)
+    if "first_steps" in result:
+        lines += _starting(result)
+    lines += ["", f"{hardware_['cpu']}, {hardware_['cores']} cores."]
+    return "\n".join(lines) + "\n"
+
+
+def _starting(result: Mapping[str, Any]) -> list[str]:
     times = {name: statistics.median(taken) for name, taken in result["starts"].items()}
     share = times["loratory"] / times["trl"]
     new, *warm = result["first_steps"]
     known = {part: statistics.median(one[part] for one in warm) for part in new}
-    lines += [
+    return [
         "",
         "## Starting",
         "",
@@ -116,10 +125,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"The demo's first step begins {known['libraries'] + known['rest']:.1f} s after its "
         f"process: {known['libraries']:.1f} s of importing libraries, {known['rest']:.1f} s of its "
         f"own. With an empty cache, these are {new['rest']:.1f} s.",
-        "",
-        f"{hardware_['cpu']}, {hardware_['cores']} cores.",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _rounds(runs: Sequence[Any], usual: int) -> str:
