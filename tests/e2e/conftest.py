@@ -67,18 +67,34 @@ def recipe_of(kind: str, tiny_models) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def recipe(tiny_models, workshop: Path):
-    """Return a function that writes a recipe of seconds, with sections merged into it."""
+@pytest.fixture(scope="session")
+def data_in():
+    """Return the function that writes the data of recipes to a folder."""
+    return write_data
 
-    def write(kind: str = "summarization", /, **changes) -> Path:
+
+@pytest.fixture(scope="session")
+def recipe_in(tiny_models):
+    """Return a function that writes a recipe of seconds to a folder, with sections merged in."""
+
+    def write(folder: Path, kind: str = "summarization", /, **changes) -> Path:
         content = recipe_of(kind, tiny_models)
         for section, values in changes.items():
             merged = isinstance(values, dict) and isinstance(content.get(section), dict)
             content[section] = {**content[section], **values} if merged else values
-        path = workshop / f"{kind}.yaml"
+        path = folder / f"{kind}.yaml"
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
         return path
+
+    return write
+
+
+@pytest.fixture
+def recipe(recipe_in, workshop: Path):
+    """Return a function that writes a recipe of seconds, with sections merged into it."""
+
+    def write(kind: str = "summarization", /, **changes) -> Path:
+        return recipe_in(workshop, kind, **changes)
 
     return write
 

@@ -104,7 +104,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(recipe) -> None:
     assert running.returncode == 130 and out == ""
     assert "Traceback" not in err and err.splitlines()[-1] == "loratory: interrupted."
     (run,) = Path("runs").iterdir()
-    assert f"To go on: loratory train {run}" in err
+    assert f"To go on: loratory resume {run}" in err
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
     assert not (run / "adapter").exists()
 

@@ -19,6 +19,7 @@ from loratory.methods.prefix_tuning import PrefixTuning
 from loratory.methods.prompt_tuning import PromptTuning
 from loratory.tuning.adapter import with_adapter
 from loratory.tuning.batch import collate
+from loratory.tuning.checkpoint import seal
 from loratory.tuning.loss import loss_sum
 from loratory.tuning.model import load
 from loratory.tuning.trainer import scale_rates
@@ -122,6 +123,7 @@ def test_what_is_saved_is_the_best_checkpoint(method, tiny_models, tmp_path):
     state = tmp_path / "run" / "checkpoints" / "checkpoint-4" / "trainer_state.json"
     facts = json.loads(state.read_text(encoding="utf-8"))
     state.write_text(json.dumps({**facts, "best_global_step": 2}), encoding="utf-8")
+    seal(state.parent)
 
     run = Run(tiny_models("llama"), tmp_path / "run", method=method)
     run.train(**settings)

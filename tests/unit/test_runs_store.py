@@ -170,8 +170,9 @@ def test_a_stage_tidies_up_what_was_left_half_written(run: Run) -> None:
     folder = run.folder
     for name in ("checkpoint-1", "checkpoint-2", "checkpoint-3"):
         (folder / "checkpoints" / name).mkdir(parents=True)
-    (folder / "checkpoints/checkpoint-1/trainer_state.json").write_text('{"global_step": 1}')
-    (folder / "checkpoints/checkpoint-2/trainer_state.json").write_text('{"global_st')
+    for name in ("checkpoint-1", "checkpoint-2"):
+        (folder / f"checkpoints/{name}/trainer_state.json").write_text('{"global_step": 1}')
+    (folder / "checkpoints/checkpoint-1/seal.json").write_text("{}")
     (folder / ".adapter").mkdir()
     (folder / "data" / ".train.jsonl-0a1b2c3d").write_text("half")
     (folder / "train.jsonl").write_text('{"step": 1}\n{"ste')

@@ -10,6 +10,7 @@ import typer
 from loratory import __version__
 from loratory.cli.export import combine, export, interpolate, merge, push
 from loratory.cli.gate import gate
+from loratory.cli.launch import launch
 from loratory.cli.options import Json, Overrides, RecipeFile
 from loratory.cli.plan import plan
 from loratory.cli.scale import scale
@@ -93,6 +94,14 @@ def prepare(recipe: RecipeFile, overrides: Overrides = None, as_json: Json = Fal
 
 
 @app.command()
+def resume(run: RunFolder, as_json: Json = False) -> None:
+    """Go on with a run from where it was left, to its end."""
+    from loratory.cli import show
+
+    show.result(_stage("resume", run), as_json)
+
+
+@app.command()
 def train(run: RunFolder, as_json: Json = False) -> None:
     """Train the adapter of a prepared run, going on from its last checkpoint."""
     _stage("train", run)
@@ -113,6 +122,7 @@ def probe(run: RunFolder, as_json: Json = False) -> None:
     _done(run, as_json, f"Probed. Next: loratory score {run}")
 
 
+app.command()(launch)
 app.command()(score)
 app.command()(compare)
 app.command()(scale)

@@ -1,7 +1,7 @@
 """Runs the app and turns errors into exit statuses.
 
 0 success; 1 a fault of Loratory's own, with its traceback; 2 a mistake that the user can
-mend, in one clear sentence each; 130 interrupted.
+mend, in one clear sentence each; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
+from typing import NoReturn
 
 from loratory.errors import ConfigError, LoratoryError
 
 __all__ = ["run"]
 
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def run() -> None:
@@ -33,6 +36,7 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")  # not every terminal can spell `●`
     from loratory.cli.app import app
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name="loratory")
     except LoratoryError as error:
@@ -40,8 +44,26 @@ def run() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C; the stage has said how to go on
+            if _terminated(stop):
+                print("loratory: terminated.", file=sys.stderr)
+                sys.exit(TERMINATED)
             print("loratory: interrupted.", file=sys.stderr)
         raise
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    """End as Ctrl-C does, so that what there is is kept."""
+    raise KeyboardInterrupt(number)
+
+
+def _terminated(stop: BaseException) -> bool:
+    """Return whether it was SIGTERM, and not Ctrl-C, that led to an exit."""
+    error: BaseException | None = stop
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return signal.SIGTERM in error.args
+        error = error.__context__
+    return False
 
 
 def _explain(error: LoratoryError) -> None:

@@ -7,7 +7,8 @@ the run folder and leaves its own file there. After `probe` nothing needs torch.
 """
 
 from loratory.pipeline.checking import Checked, Recipe, check, plan
-from loratory.pipeline.line import run
+from loratory.pipeline.line import resume, run
+from loratory.pipeline.processes import Processes, launch
 from loratory.pipeline.scale import scale
 from loratory.pipeline.seeds import compare_seeds
 from loratory.pipeline.stages import (
@@ -22,14 +23,17 @@ from loratory.pipeline.stages import (
 
 __all__ = [
     "Checked",
+    "Processes",
     "Recipe",
     "check",
     "compare",
     "compare_seeds",
+    "launch",
     "plan",
     "predict",
     "prepare",
     "probe",
+    "resume",
     "run",
     "scale",
     "score",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from loratory.cache import code, key
@@ -12,7 +14,7 @@ from loratory.runs import Run
 from loratory.runs.environment import hardware, versions
 from loratory.tasks.probes import Item
 
-__all__ = ["accelerator", "judged", "predicted"]
+__all__ = ["accelerator", "judged", "predicted", "tuned"]
 
 
 def predicted(run: Run, model: str, rows: Sequence[Any], examples: Sequence[Example]) -> str:
@@ -51,6 +53,18 @@ def judged(run: Run, model: str, items: Sequence[Item]) -> str:
         "max_tokens": run.config.forgetting.max_tokens,
     }
     return key({**_shared(run, model), **parts})
+
+
+def tuned(base: str, adapter: Path) -> str:
+    """Return the key of what a tuned model answers.
+
+    Args:
+        base: the key of what its base model answers.
+        adapter: folder of the adapter on it.
+    """
+    files = sorted(path for path in adapter.iterdir() if path.is_file())
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return key({"base": base, "adapter": digests})
 
 
 def _shared(run: Run, model: str) -> dict[str, Any]:

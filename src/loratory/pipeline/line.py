@@ -1,21 +1,16 @@
-"""The whole line in one call."""
+"""The whole line in one call, from its beginning or from where it was left."""
 
 from __future__ import annotations
 
+from loratory.pipeline import stages
 from loratory.pipeline.checking import SILENT, Recipe
-from loratory.pipeline.stages import (
-    compare,
-    predict,
-    prepare,
-    probe,
-    score,
-    train,
-    write_report,
-)
 from loratory.progress import Progress
 from loratory.runs import Run
+from loratory.runs.stage import STAGES
 
-__all__ = ["run"]
+__all__ = ["resume", "run"]
+
+LINE = {name: getattr(stages, "write_report" if name == "report" else name) for name in STAGES}
 
 
 def run(recipe: Recipe, progress: Progress = SILENT) -> Run:
@@ -29,12 +24,26 @@ def run(recipe: Recipe, progress: Progress = SILENT) -> Run:
         LoratoryError: a mistake in the recipe or its data, or a fault of the machine; one
             clear sentence, or one for each mistake in the recipe.
     """
-    started = prepare(recipe, progress)
-    with started.locked():
-        train(started, progress)
-        predict(started, progress)
-        probe(started, progress)
-        score(started, progress)
-        compare(started, progress)
-        write_report(started, progress)
+    started = stages.prepare(recipe, progress)
+    resume(started, progress)
     return started
+
+
+def resume(run: Run, progress: Progress = SILENT) -> None:
+    """Go on with a run from where it was left, to its end.
+
+    A stage that was cut off goes on from what it has kept: training from its last checkpoint,
+    predictions from the last part. The run ends as one that was never disturbed.
+
+    Args:
+        run: prepared; the stages it has behind it are not begun again.
+        progress: hears of every stage and step.
+
+    Raises:
+        LoratoryError: as for `run`.
+    """
+    with run.locked():
+        done = run.manifest().get("done", [])
+        for name in STAGES:
+            if name not in done:
+                LINE[name](run, progress)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from loratory.errors import ConfigError
+from loratory.pipeline.answering import load_base
 from loratory.pipeline.asked import asked
 from loratory.pipeline.checking import SILENT
 from loratory.pipeline.findings import forgotten
 from loratory.pipeline.packages import training_packages
-from loratory.pipeline.stages import load_base, write_report
+from loratory.pipeline.stages import write_report
 from loratory.progress import Progress
 from loratory.records import ScalePoint
 from loratory.runs import Run

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
-from pathlib import Path
 from typing import Any
 
 from loratory import __version__, evaluation
-from loratory.errors import RunError
 from loratory.files import write_text
 from loratory.pipeline import basis
-from loratory.pipeline.asked import asked
+from loratory.pipeline.answering import answers, judgements, resolve_base
 from loratory.pipeline.checking import SILENT, Recipe, check
 from loratory.pipeline.findings import findings
 from loratory.pipeline.packages import training_packages
 from loratory.pipeline.settings import settings
 from loratory.pipeline.texts import general_texts
 from loratory.progress import Progress
-from loratory.records import Judgement, Prediction
-from loratory.runs import Run, cache
+from loratory.runs import Run
 from loratory.runs.environment import hardware, versions
+from loratory.runs.partial import discard
 from loratory.runs.stage import stage
 
-__all__ = ["compare", "load_base", "predict", "prepare", "probe", "score", "train", "write_report"]
+__all__ = ["compare", "predict", "prepare", "probe", "score", "train", "write_report"]
 
 
 def prepare(recipe: Recipe, progress: Progress = SILENT) -> Run:
@@ -61,6 +60,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         from loratory.tuning import train as training
         from loratory.tuning.memory import peak_bytes
         from loratory.tuning.preflight import encoder_for
+        from loratory.tuning.resuming import shared_batch
         from loratory.tuning.tokenised import tokenised
         from loratory.tuning.validation import goal_for
 
@@ -75,6 +75,10 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         frozen.note()
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         total = run.manifest()["model"]["parameters"]
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        begun = any(run.folder.glob("checkpoints/*"))
+        by = run.manifest().get("processes", 1) if begun else world
+        run.record(processes=by)
         run.record(
             model={
                 "fingerprint": frozen.files,
@@ -89,7 +93,7 @@ def train(run: Run, progress: Progress = SILENT) -> None:
             model,
             tokenised(encoder, rows["train"]),
             validation,
-            config.train,
+            shared_batch(config.train, by, world),
             seed=config.seed,
             folder=run.folder,
             progress=progress,
@@ -102,6 +106,8 @@ def train(run: Run, progress: Progress = SILENT) -> None:
         progress.note("Proving that the saved adapter is the trained one, in a fresh process")
         seen = proofs.observe(spec, model, loaded.heads, validation, frozen)
         del model, loaded, frozen  # the fresh process needs the memory
+        if not run.leads:
+            return
         found = proofs.prove(
             seen,
             run.need("adapter", "train"),
@@ -116,127 +122,30 @@ def train(run: Run, progress: Progress = SILENT) -> None:
 def predict(run: Run, progress: Progress = SILENT) -> None:
     """Let base model, tuned model and baselines answer the test rows."""
     with stage(run, "predict", progress), training_packages("predict"):
-        from loratory.tuning import model as models
-        from loratory.tuning.adapter import with_adapter
-        from loratory.tuning.fused import accelerated
-        from loratory.tuning.predict import predict as answer
-        from loratory.tuning.preflight import encoder_for
-        from loratory.tuning.tokenised import tokenised
-
-        config, test = run.config, run.examples("test")
-        adapter = run.need("adapter", "train")
-        if not run.manifest().get("proof", {}).get("passed", True):
-            raise RunError(
-                f"{run.folder}: its adapter failed the proof that it is what was trained; "
-                f"manifest.json says how. Train again: loratory train {run.folder}"
-            )
-        loaded = load_base(run, progress)
-        encoder = encoder_for(loaded.spec, config)
-
-        fingerprint, rows = models.fingerprint(loaded.spec), tokenised(encoder, test)
-        key = basis.predicted(run, fingerprint, rows, test)
-        base = cache.predictions(key, [example.id for example in test])
-        if base is not None:
-            progress.note("Base predictions taken from the cache")
-        else:
-            base = answer(
-                loaded.model,
-                encoder,
-                test,
-                config.decode,
-                progress,
-                "predict base",
-                served(run, loaded.spec),
-            )
-            cache.keep(key, base)
-        found = {"base": base}
-        tuned = with_adapter(loaded, adapter)
-        with accelerated(tuned, loaded.spec.family, training=False):
-            found["tuned"] = answer(
-                tuned,
-                encoder,
-                test,
-                config.decode,
-                progress,
-                "predict tuned",
-                served(run, loaded.spec, adapter),
-            )
+        config = run.config
+        found, key = answers(run, progress)
         if config.evaluate.baselines:
+            test = run.examples("test")
             found |= config.task.baselines(run.examples("train"), test, config.seed)
-
         run.discard_predictions()  # also those of a system that is no longer there
         for name, predictions in found.items():
             run.write_predictions(name, predictions)
         run.record(decoding=config.decode.model_dump(), base_predictions=key)
+        discard(run.folder)
 
 
 def probe(run: Run, progress: Progress = SILENT) -> None:
     """Ask base and tuned model what is not the task: texts, paired sentences, swapped rows."""
     with stage(run, "probe", progress), training_packages("judge"):
-        from loratory.tuning import model as models
-        from loratory.tuning.adapter import with_adapter
-        from loratory.tuning.fused import accelerated
-        from loratory.tuning.judge import judge
-        from loratory.tuning.predict import predict as answer
-        from loratory.tuning.preflight import encoder_for
-        from loratory.tuning.tokenised import tokenised
-
-        config, test = run.config, run.examples("test")
-        adapter = run.need("adapter", "train")
         run.need("predictions", "predict")
-        questions = asked(config, test)
-        loaded = load_base(run, progress)
-        encoder = encoder_for(loaded.spec, config)
-        items = {**questions.probes, **questions.pairs}
-        if loaded.spec.family == "classifier":
-            items = {}  # a head gives no likelihood of a text
-        swaps = questions.swaps.examples
-
-        def judged(model: Any, system: str, name: str) -> list[Judgement]:
-            return judge(
-                model,
-                loaded.spec,
-                items[name],
-                batch_size=config.decode.batch_size,
-                max_tokens=config.forgetting.max_tokens,
-                progress=progress,
-                title=f"{name}, {system}",
-            )
-
-        def answered(model: Any, system: str, adapter: Path | None = None) -> list[Prediction]:
-            if not swaps:
-                return []
-            by = served(run, loaded.spec, adapter)
-            title = f"swapped rows, {system}"
-            return answer(model, encoder, swaps, config.decode, progress, title, by)
-
+        found = judgements(run, progress)
         run.discard_probes()
-        fingerprint, taken = models.fingerprint(loaded.spec), []
-        for name, probed in items.items():
-            key = basis.judged(run, fingerprint, probed)
-            found = cache.judgements(key, [item.id for item in probed])
-            if found is None:
-                found = judged(loaded.model, "base", name)
-                cache.keep(key, found)
-            else:
-                taken.append(name)
-            run.write_judgements("base", name, found)
-        key = basis.predicted(run, fingerprint, tokenised(encoder, swaps), swaps)
-        rows = cache.predictions(key, [example.id for example in swaps])
-        if rows is None:
-            rows = answered(loaded.model, "base")
-            cache.keep(key, rows)
-        else:
-            taken.append("swapped rows")
-        run.write_swapped("base", rows)
-        if taken:
-            progress.note(f"Base judgements taken from the cache: {', '.join(taken)}")
-        tuned = with_adapter(loaded, adapter)
-        with accelerated(tuned, loaded.spec.family, training=False):
-            for name in items:
-                run.write_judgements("tuned", name, judged(tuned, "tuned", name))
-            run.write_swapped("tuned", answered(tuned, "tuned", adapter))
-        run.record(model={"new_head": loaded.spec.family == "classifier" and loaded.new_head})
+        for system, judged in found.judged.items():
+            for name, rows in judged.items():
+                run.write_judgements(system, name, rows)
+            run.write_swapped(system, found.swapped[system])
+        run.record(model={"new_head": found.new_head})
+        discard(run.folder)
 
 
 def score(run: Run, progress: Progress = SILENT) -> None:
@@ -277,28 +186,6 @@ def write_report(run: Run, progress: Progress = SILENT) -> None:
             run.record(status="complete")
         write_text(run.folder / "report.html", render(run.folder))
         write_text(run.folder / "README.md", render_card(run.folder))
-
-
-def resolve_base(run: Run, progress: Progress) -> Any:
-    """Find the base model that a run names."""
-    from loratory.tuning.model import resolve
-
-    classify = run.config.task.kind == "classification"
-    return resolve(run.config.model, classify=classify, progress=progress)
-
-
-def load_base(run: Run, progress: Progress) -> Any:
-    """Load the base model that a run names, with its head where the task needs one."""
-    from loratory.tuning.model import load
-
-    return load(resolve_base(run, progress), run.config.task.choices(), run.config.seed)
-
-
-def served(run: Run, spec: Any, adapter: Path | None = None) -> Any:
-    """Return what writes a run's texts in the model's place: None but with another engine."""
-    from loratory.tuning.vllm import Served
-
-    return Served(spec, adapter) if run.config.decode.engine == "vllm" else None
 
 
 def _memory(run: Run, peak: int) -> dict[str, Any]:

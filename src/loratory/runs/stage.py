@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,25 +13,35 @@ from loratory.files import fault
 from loratory.progress import Progress
 from loratory.runs.store import Run
 
-__all__ = ["stage"]
+__all__ = ["STAGES", "stage"]
+
+STAGES = ("train", "predict", "probe", "score", "compare", "report")
+"""Of a run, in the order of the line, once it is prepared."""
 
 
 @contextmanager
 def stage(run: Run, name: str, progress: Progress) -> Iterator[None]:
-    """Hold the folder, time the stage, and leave in the manifest how it ended."""
+    """Hold the folder, time the stage, and leave in the manifest how it ended.
+
+    What stages after it have left is to be made again, where it is begun again.
+    """
     with run.locked():
         progress.stage(name)
         began = time.monotonic()
-        _tidy(run.folder)
-        run.record(status="running", failed=None)
+        if run.leads:
+            _tidy(run.folder)
+        before = run.manifest().get("done", [])
+        done = [other for other in before if other in STAGES[: _place(name)]]
+        run.record(status="running", failed=None, done=done)
         try:
             yield
         except BaseException as error:
             known = fault(error, run.folder) or error
-            _tidy(run.folder)
+            if run.leads:
+                _tidy(run.folder)
             stopped = isinstance(error, KeyboardInterrupt)
             if stopped:
-                progress.note(f"Interrupted. To go on: loratory {name} {run.folder}")
+                progress.note(f"Interrupted. To go on: loratory resume {run.folder}")
             reason = "interrupted" if stopped else str(known) or type(error).__name__
             with suppress(RunError):  # the disk may be full
                 status = "interrupted" if stopped else "failed"
@@ -40,7 +49,13 @@ def stage(run: Run, name: str, progress: Progress) -> Iterator[None]:
             if known is error:
                 raise
             raise known from None
-        run.record(durations={name: time.monotonic() - began}, status=run.status())
+        if name in STAGES:
+            done.append(name)
+        run.record(durations={name: time.monotonic() - began}, status=run.status(), done=done)
+
+
+def _place(name: str) -> int:
+    return STAGES.index(name) if name in STAGES else len(STAGES)
 
 
 def _tidy(folder: Path) -> None:
@@ -49,18 +64,10 @@ def _tidy(folder: Path) -> None:
         scratch.unlink(missing_ok=True)
     shutil.rmtree(folder / ".adapter", ignore_errors=True)
     for checkpoint in folder.glob("checkpoints/*"):
-        # Its state is written last, so the rest is whole when this is.
-        if not _is_json(checkpoint / "trainer_state.json"):
+        # Its seal is written last. A whole one may still be damaged: training looks for that.
+        if not (checkpoint / "seal.json").exists():
             shutil.rmtree(checkpoint, ignore_errors=True)
     log = folder / "train.jsonl"
     if log.exists() and (text := log.read_bytes()) and not text.endswith(b"\n"):
         with log.open("rb+") as stream:
             stream.truncate(text.rfind(b"\n") + 1)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True

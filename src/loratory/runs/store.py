@@ -48,11 +48,13 @@ SPLITS = ("train", "validation", "test")
 
 
 class Run:
-    """A run folder, opened. Use `Run.create` or `Run.open`."""
+    """A run folder, opened. Use `Run.create`, `Run.open`, or `Run.attached`."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         self.folder = folder
         self.config = config
+        self.leads = True
+        """Of the processes that do a stage together, this one writes down what is done."""
         self._holds = False
 
     @classmethod
@@ -110,6 +112,21 @@ class Run:
             raise RunError(f"{folder}: damaged, it has no config.yaml.")
         return cls(folder, load(folder / "config.yaml"))
 
+    @classmethod
+    def attached(cls, folder: Path, *, leads: bool) -> Run:
+        """Open a folder that the process which has started this one holds.
+
+        Args:
+            folder: as for `open`.
+            leads: this process writes the manifest, and no other does.
+
+        Raises:
+            RunError: as for `open`.
+        """
+        run = cls.open(folder)
+        run.leads, run._holds = leads, True
+        return run
+
     def manifest(self) -> dict[str, Any]:
         """Return the manifest; empty while there is none.
 
@@ -122,7 +139,12 @@ class Run:
         return versioned.read(path)
 
     def record(self, **facts: Any) -> None:
-        """Add facts to the manifest; a mapping is merged into the one that is there."""
+        """Add facts to the manifest; a mapping is merged into the one that is there.
+
+        A process that does not lead leaves it to the one that does.
+        """
+        if not self.leads:
+            return
         data = self.manifest()
         for key, value in facts.items():
             old = data.get(key)

@@ -13,6 +13,7 @@ import torch
 from loratory.config import DecodeConfig
 from loratory.progress import Progress
 from loratory.records import Example, Prediction
+from loratory.runs.partial import ALONE, Partial, Share
 from loratory.tuning.batch import collate, sorted_batches
 from loratory.tuning.encode import Encoded, Encoder
 from loratory.tuning.generate import generate
@@ -21,6 +22,10 @@ from loratory.tuning.tokenised import tokenised
 from loratory.tuning.vllm import Served
 
 __all__ = ["predict"]
+
+BATCHES = 8
+"""Batches of a part: what is asked again at most where an attempt was cut off. A part ends with few
+rows at once, so that small ones would cost."""
 
 
 def predict(
@@ -31,8 +36,13 @@ def predict(
     progress: Progress,
     title: str,
     served: Served | None = None,
+    partial: Partial[Prediction] | None = None,
+    share: Share = ALONE,
 ) -> list[Prediction]:
     """Answer every example, in order.
+
+    They are taken in parts of so many batches, whatever was answered before, so that no answer
+    hangs on where an attempt was cut off.
 
     Args:
         model: base model, or base model with adapter; put into evaluation mode.
@@ -42,10 +52,39 @@ def predict(
         progress: hears of every batch.
         title: what is being predicted, for the progress display.
         served: the same model, where an engine writes its texts.
+        partial: what was answered in an attempt before, which is added to.
+        share: of the parts, where several processes answer them; others' are left out.
     """
     model.eval()
     rows = tokenised(encoder, examples)
     progress.begin(title, len(rows))
+    # An engine that is started for it is asked once.
+    size = BATCHES * decode.batch_size if served is None else max(len(rows), 1)
+    found = []
+    for number, start in enumerate(range(0, len(rows), size)):
+        part = slice(start, start + size)
+        answers = None if partial is None else partial.read(number, len(rows[part]))
+        if answers is not None:
+            progress.advance(len(answers))
+        elif share.has(number):
+            answers = _answered(
+                model, encoder, examples[part], rows[part], decode, progress, served
+            )
+            if partial is not None:
+                partial.keep(number, answers)
+        found += answers or []
+    return found
+
+
+def _answered(
+    model: Any,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    rows: Sequence[Encoded],
+    decode: DecodeConfig,
+    progress: Progress,
+    served: Served | None,
+) -> list[Prediction]:
     if encoder.task.kind == "generation":
         return _texts(model, encoder, examples, rows, decode, progress, served)
     if encoder.spec.family == "classifier":

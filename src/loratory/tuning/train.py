@@ -29,6 +29,7 @@ from loratory.progress import Progress
 from loratory.tuning.adapter import save_adapter
 from loratory.tuning.batch import collate
 from loratory.tuning.budget import Budget
+from loratory.tuning.checkpoint import last_whole, number_of, state_of
 from loratory.tuning.device import device
 from loratory.tuning.encode import Encoded
 from loratory.tuning.fused import accelerated
@@ -37,6 +38,7 @@ from loratory.tuning.garbage import frozen
 from loratory.tuning.model import Resolved
 from loratory.tuning.pages import kept_pages
 from loratory.tuning.regularise import remedies_of
+from loratory.tuning.resuming import Stopping, stoppable
 from loratory.tuning.texts import text_batches
 from loratory.tuning.trainer import Rows, SupervisedTrainer
 from loratory.tuning.validation import Goal, measured_beside
@@ -45,8 +47,6 @@ __all__ = ["Trained", "train"]
 
 PLAIN = TrainingHooks()
 NONE = RemedyConfig()
-
-STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,6 @@ class _Log(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.progress.begin("train", state.max_steps)
         self.progress.advance(state.global_step)
         self.shown = state.global_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # A logged loss is the mean since the last line; none spans a checkpoint, which forgets.
-        control.should_log = control.should_log or control.should_save
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         # Trainer's own summary, and the speeds it puts beside every loss when it counts tokens.
@@ -222,10 +218,16 @@ def train(
     patience = config.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience, config.early_stopping_threshold))
-    resume, before = _last_checkpoint(checkpoints), 0
+    # Last: what is logged and measured at a step does not hang on whether it is the last.
+    stopping = Stopping()
+    trainer.add_callback(stopping)
+    found, before = last_whole(checkpoints), 0
+    for sentence in found.damaged:
+        progress.note(f"Not gone on from {sentence}")
+    resume = found.checkpoint
     if resume is not None:
         progress.note(f"Going on from {resume.name}")
-        before = _number(resume)
+        before = number_of(resume)
     if resume is not None and (ended := _ended(resume, patience)) is not None:
         # Stopped between the last checkpoint and the adapter: Trainer would take another step.
         trainer.state = ended
@@ -242,6 +244,7 @@ def train(
             )
             hooks.start_on_texts(trainer._prepare_inputs(batch) for batch in general)
         with (
+            stoppable(stopping),
             frozen(),
             kept_pages(),
             accelerated(model, spec.family, wanted=config.fuses),
@@ -309,27 +312,9 @@ def _arguments(
     )
 
 
-def _last_checkpoint(checkpoints: Path) -> Path | None:
-    # Its state is what Trainer writes last: without it the checkpoint is half a one.
-    whole = [path for path in checkpoints.glob("checkpoint-*") if _state(path) is not None]
-    return max(whole, key=_number, default=None)
-
-
-def _number(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _state(checkpoint: Path) -> TrainerState | None:
-    try:
-        return TrainerState.load_from_json(str(checkpoint / STATE))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def _ended(checkpoint: Path, patience: int | None) -> TrainerState | None:
     """Return the state of a training that this checkpoint is the end of."""
-    state = _state(checkpoint)
-    assert state is not None
+    state = state_of(checkpoint)
     if state.global_step >= state.max_steps or Budget.used_up(state):
         return state
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})

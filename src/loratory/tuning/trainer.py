@@ -7,11 +7,13 @@ epoch alone, so that a resumed run sees the rows an undisturbed one would have s
 tokens read, which leaves padding out for decoders too; a batch that memory has no room for is taken
 in parts; what a method asks for: learning rates
 of its own, a penalty, a state in the checkpoints; and what holds the model near its base.
-Schedules, clipping, checkpoints, distribution and loggers are transformers' own.
+Checkpoints are those of `resuming`; schedules, clipping, distribution and loggers are transformers'
+own.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from loratory.evaluation.overfitting import RowLosses
@@ -30,6 +31,8 @@ from loratory.tuning.encode import Encoded
 from loratory.tuning.halving import Halving
 from loratory.tuning.loss import losses, supervised_logits, target_losses
 from loratory.tuning.regularise import Remedies
+from loratory.tuning.resuming import Resuming
+from loratory.tuning.soundness import NATS, Soundness, rows_of
 from loratory.tuning.validation import Goal, row_losses
 
 __all__ = ["Rows", "SupervisedTrainer", "objective", "scale_rates"]
@@ -78,7 +81,7 @@ class LikeLength(Sampler[int]):  # type: ignore[misc]
         yield from get_length_grouped_indices(self.lengths, self.size, generator=generator)
 
 
-class SupervisedTrainer(Trainer):  # type: ignore[misc]
+class SupervisedTrainer(Resuming):
     """`Trainer` with the supervised loss, exact validation, and batches of like length.
 
     Args:
@@ -107,6 +110,7 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         self.halving = Halving(note, tokens)
+        self.soundness = Soundness()
         self.hooks = hooks
         self.remedies = remedies
         self.goal, self.beside, self.keep = goal, beside, keep
@@ -140,7 +144,25 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         def learn(part: dict[str, Any]) -> torch.Tensor:
             return super(SupervisedTrainer, self).training_step(model, part, num_items_in_batch)
 
-        return self.halving.run(model, inputs, learn, alone=self.args.world_size == 1)
+        loss = self.halving.run(model, inputs, learn, alone=self.args.world_size == 1)
+        value = float(loss)
+        rows = () if math.isfinite(value) and value < NATS else self._named(inputs)
+        self.soundness.loss(value, self.state.global_step + 1, rows, self._kept())
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        # A scaler of float16 leaves such steps out by itself.
+        if norm is not None and getattr(self.accelerator, "scaler", None) is None:
+            self.soundness.gradient(float(norm), self.state.global_step + 1, self._kept())
+        return norm
+
+    def _named(self, inputs: dict[str, Any]) -> Sequence[str]:
+        return rows_of(inputs, self.train_dataset.rows)
+
+    def _kept(self) -> str | None:
+        best = self.state.best_global_step
+        return f"{self.args.output_dir}/checkpoint-{best}" if best else None
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         if self.args.include_num_input_tokens_seen == "no" or "shift_labels" not in inputs:
@@ -239,7 +261,8 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = (train_dataset or self.train_dataset).rows
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        # Of all processes together: then the rows of a step do not hang on how many they are.
+        size = self.get_total_train_batch_size(self.args)
         lengths = [row.length for row in rows]
         # A hair more, for a share such as 3 × (1/3) may fall short of its epoch.
         return LikeLength(
