@@ -116,7 +116,7 @@ def _config(folder: Path) -> dict[str, Any]:
         )
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: damaged, not JSON ({error}).") from None
     if not isinstance(found, dict) or "peft_type" not in found:
         raise ModelError(f"{file}: damaged, it has no 'peft_type'.")
