@@ -26,6 +26,7 @@ from loratory.pipeline.checking import SILENT
 from loratory.pipeline.line import LINE, resume
 from loratory.progress import Progress
 from loratory.runs import Run
+from loratory.runs.stage import how_to_go_on
 
 __all__ = ["Processes", "launch"]
 
@@ -101,14 +102,21 @@ def launch(run: Run, processes: Processes, progress: Progress = SILENT) -> None:
         _train(run, processes, progress)
         return
     with run.locked():
-        if "train" not in run.manifest().get("done", []):
-            progress.stage("train")
-            _train(run, processes, progress)
-        for stage in ("predict", "probe"):
-            if stage not in run.manifest().get("done", []):
-                _share(run, stage, processes.number, progress)
-                LINE[stage](run, progress)
-        resume(run, progress)
+        try:
+            if "train" not in run.manifest().get("done", []):
+                run.record(status="running", failed=None)
+                progress.stage("train")
+                _train(run, processes, progress)
+            for stage in ("predict", "probe"):
+                if stage not in run.manifest().get("done", []):
+                    _share(run, stage, processes.number, progress)
+                    LINE[stage](run, progress)
+            resume(run, progress)
+        except KeyboardInterrupt:
+            if not run.manifest().get("failed"):  # no stage was there to say it
+                progress.note(how_to_go_on(run))
+                run.record(status="interrupted")
+            raise
 
 
 def _share(run: Run, stage: str, number: int, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from loratory.files import fault
 from loratory.progress import Progress
 from loratory.runs.store import Run
 
-__all__ = ["STAGES", "stage"]
+__all__ = ["STAGES", "how_to_go_on", "stage"]
 
 STAGES = ("train", "predict", "probe", "score", "compare", "report")
 """Of a run, in the order of the line, once it is prepared."""
@@ -41,7 +41,7 @@ def stage(run: Run, name: str, progress: Progress) -> Iterator[None]:
                 _tidy(run.folder)
             stopped = isinstance(error, KeyboardInterrupt)
             if stopped:
-                progress.note(f"Interrupted. To go on: loratory resume {run.folder}")
+                progress.note(how_to_go_on(run))
             reason = "interrupted" if stopped else str(known) or type(error).__name__
             with suppress(RunError):  # the disk may be full
                 status = "interrupted" if stopped else "failed"
@@ -52,6 +52,11 @@ def stage(run: Run, name: str, progress: Progress) -> Iterator[None]:
         if name in STAGES:
             done.append(name)
         run.record(durations={name: time.monotonic() - began}, status=run.status(), done=done)
+
+
+def how_to_go_on(run: Run) -> str:
+    """Return what one who has interrupted a run is told."""
+    return f"Interrupted. To go on: loratory resume {run.folder}"
 
 
 def _place(name: str) -> int:
